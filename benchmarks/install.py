@@ -1,0 +1,232 @@
+"""Compare ``envkit install`` with uv and pip, side by side, on the same locks.
+
+One command: ``python benchmarks/install.py``. benchmarks/README.md says what the rows mean.
+Progress goes to standard error, the tables to standard output. The exit status is 0, 1 when a
+measured command failed, 2 when a tool or a lock could not be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import report
+from benchmarks.indexes import read_pip_settings, uv_settings
+from benchmarks.locks import LAST, RECIPES, LockError, Maker, Series, UvProjects
+from benchmarks.scenarios import ROWS, Bench, Sample, Settings
+from benchmarks.timing import Limits
+from benchmarks.tools import Checkout, Toolbox, base_env, variants
+
+README = Path(__file__).with_name("README.md")
+TOOLS = ("envkit", "uv", "pip")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark as the command line says; returns the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        result = _merged(options.reuse) if options.reuse else _measured(options)
+    except (LockError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    samples = [Sample(**sample) for sample in result["samples"]]
+    sizes = {int(size): text for size, text in result["sizes"].items()}
+    text = report.tables(samples, result["facts"], sizes)
+    print(text)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.write:
+        report.write(README, text)
+    return 1 if any(sample.error for sample in samples) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks/install.py", description=__doc__)
+    add = parser.add_argument
+    add("--sizes", type=_numbers, default=tuple(RECIPES), help="some of 3,100,150 (default: all)")
+    add("--rows", type=_rows, default=ROWS, help=f"some of {','.join(ROWS)} (default: all)")
+    add("--tools", type=_tools, default=TOOLS, help=f"some of {','.join(TOOLS)} (default: all)")
+    add("--repeats", type=int, metavar="N", help="runs of each (default: 5, and 3 of slow ones)")
+    add("--envkit", metavar="PATH", help="default: the envkit beside this Python")
+    add("--uv", metavar="PATH", help="default: the uv beside this Python, or on the path")
+    add("--python", metavar="PATH", help="what all tools install for (default: this one's base)")
+    add(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="caches, locks, environments (default: a user cache)",
+    )
+    add("--limit", type=float, default=900.0, metavar="S", help="seconds a command may take")
+    add("--json", type=Path, metavar="FILE", help="save every sample")
+    add(
+        "--from",
+        dest="reuse",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="show saved samples",
+    )
+    add("--write", action="store_true", help="update the tables in benchmarks/README.md")
+    return parser
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    python = str(Path(options.python or getattr(sys, "_base_executable", sys.executable)).resolve())
+    version = _output([python, "-c", "import platform; print(platform.python_version())"])
+    minor = ".".join(version.split(".")[:2])
+    env = base_env(os.environ, python)
+    work = (options.work or _cache_folder() / "envkit-benchmarks").resolve()
+    envkit = _program("envkit", options.envkit)
+    uv = _program("uv", options.uv)
+    for name, path in (("envkit", envkit), ("uv", uv)):
+        if name in options.tools and path is None:
+            raise FileNotFoundError(
+                f"no {name} beside {sys.executable}: give --{name} PATH, or --tools"
+            )
+    uv_index = uv_settings(read_pip_settings(sys.executable, env), os.environ)
+    toolbox = Toolbox(
+        python=python,
+        envkit=(envkit or "",),
+        uv=uv or "",
+        environ=os.environ,
+        uv_index=uv_index,
+        matplotlib=work / "matplotlib",
+    )
+    maker = Maker(envkit=(envkit,) if envkit else None, python=python, version=minor, env=env)
+    uv_env = env | uv_index | {"UV_CACHE_DIR": str(work / "caches" / "uv" / "uv")}
+    checkout = Checkout(UvProjects(uv, python, minor, uv_env) if uv else None)
+    settings = Settings(
+        work=work,
+        variants=variants(options.tools),
+        repeats=options.repeats,
+        limits=Limits(command=options.limit, calm=options.limit),
+    )
+    facts = _facts(options.tools, envkit, uv, python, env)
+    sizes: dict[str, str] = {}
+    samples: list[dict[str, object]] = []
+    for size in options.sizes:
+        series = Series(
+            RECIPES[size], work / "locks" / f"{maker.name}-{minor}" / str(size), maker, _say
+        )
+        sizes[str(size)] = _about(series)
+        for sample in Bench(series, toolbox, checkout, settings, _say).measure(options.rows):
+            samples.append(sample.to_json())
+    return {"facts": facts, "sizes": sizes, "samples": samples}
+
+
+def _merged(files: Sequence[Path]) -> dict[str, Any]:
+    results = [json.loads(file.read_text()) for file in files]
+    return {
+        "facts": results[0]["facts"],
+        "sizes": {size: text for result in results for size, text in result["sizes"].items()},
+        "samples": [sample for result in results for sample in result["samples"]],
+    }
+
+
+def _about(series: Series) -> str:
+    recipe = series.recipe
+    names = ", ".join(recipe.requirements)
+    pins = series.state(LAST).pins
+    for old, new, expected in ((1, LAST, 10), (1, 2, 1)):
+        if len(changed := series.changes(old, new)) != expected:
+            _say(f"note: {expected} should change in {recipe.size}, these do: {', '.join(changed)}")
+    return f"{len(recipe.requirements)} requirements, {len(pins)} distributions ({names})"
+
+
+def _facts(
+    tools: Sequence[str], envkit: str | None, uv: str | None, python: str, env: Mapping[str, str]
+) -> dict[str, str]:
+    versions = []
+    for name, argv in (
+        ("envkit", [envkit or "", "--version"]),
+        ("uv", [uv or "", "--version"]),
+        ("pip", [python, "-Im", "ensurepip", "--version"]),
+    ):
+        if name in tools:
+            versions.append(f"{name} {_output(argv, env).removeprefix(name).strip()}")
+    return {
+        "Measured": time.strftime("%Y-%m-%d"),
+        "Tools": ", ".join(versions),
+        "Python": _output([python, "-VV"], env),
+        "Machine": f"{os.cpu_count()} cores ({_processor()}), {platform.platform(terse=True)}",
+        "Load before": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    names = [
+        line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
+
+
+def _output(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        argv, check=False, capture_output=True, text=True, timeout=60, env=env and dict(env)
+    )
+    if done.returncode != 0:
+        raise FileNotFoundError(f"{' '.join(argv)} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _program(name: str, given: str | None) -> str | None:
+    """Find a tool: its absolute path or None; `FileNotFoundError` if ``given`` is no program."""
+    if given:
+        found = shutil.which(given)
+        if found is None:
+            raise FileNotFoundError(f"there is no program {given}")
+        return str(Path(found).absolute())
+    beside = Path(sys.executable).with_name(name)
+    if beside.exists():
+        return str(beside)
+    return shutil.which(name) if name == "uv" else None
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(name) for name in _known(text, [str(size) for size in RECIPES]))
+
+
+def _rows(text: str) -> tuple[str, ...]:
+    return _known(text, ROWS)
+
+
+def _tools(text: str) -> tuple[str, ...]:
+    return _known(text, TOOLS)
+
+
+def _known(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(names)}")
+    return chosen
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

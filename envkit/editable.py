@@ -1,0 +1,121 @@
+"""The project itself, installed so that its own files are what is imported (PEP 660)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from envkit import pip, process
+from envkit.errors import ToolError
+from envkit.interpreter import Interpreter
+from envkit.project import Project
+from envkit.store import wheels
+from envkit.store.archive import file_sha256
+from envkit.store.layout import Store
+
+# What an editable wheel's metadata may depend on; code is not in it.
+_DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.in")
+
+
+def entry(project: Project, interpreter: Interpreter, store: Store) -> Path:
+    """Return where the project's editable wheel, as it is described now, is kept."""
+    digest = hashlib.sha256(f"{project.root}\0{interpreter.compatibility}".encode())
+    for name in _DESCRIPTIONS:
+        path = project.root / name
+        digest.update(path.read_bytes() if path.is_file() else b"absent")
+    return store.builds / f"editable-{digest.hexdigest()[:40]}"
+
+
+def build(
+    project: Project,
+    interpreter: Interpreter,
+    store: Store,
+    *,
+    environ: Mapping[str, str],
+    offline: bool,
+) -> None:
+    """Have the project's own build system make its editable wheel, and store that.
+
+    What the build system needs is fetched into an environment that lasts only as long as this.
+
+    Raises:
+        ToolError: the build failed.
+    """
+    from build import BuildException, ProjectBuilder
+
+    with store.temporary() as folder:
+        python = _environment(interpreter, folder / "env")
+
+        def run(
+            command: Sequence[str],
+            cwd: str | None = None,
+            extra_environ: Mapping[str, str] | None = None,
+        ) -> None:
+            process.check(
+                command,
+                what=f"Building {project.name} in editable form failed",
+                cwd=Path(cwd) if cwd else None,
+                env={**environ, **(extra_environ or {})},
+            )
+
+        try:
+            builder = ProjectBuilder(project.root, python_executable=str(python), runner=run)
+            needs = builder.build_system_requires
+            _install(interpreter, python, needs, folder, environ, offline=offline)
+            more = builder.get_requires_for_build("editable") - needs
+            _install(interpreter, python, more, folder, environ, offline=offline)
+            wheel = Path(builder.build("editable", folder / "wheel"))
+        except BuildException as error:
+            raise ToolError(f"Building {project.name} in editable form failed: {error}") from None
+        wheels.add(
+            wheel,
+            name=_normalized(wheel.name),
+            sha256=file_sha256(wheel),
+            entry=entry(project, interpreter, store),
+            draft=folder / "draft",
+        )
+
+
+def direct_url(project: Project) -> str:
+    """Return what `direct_url.json` says of the project (PEP 610)."""
+    return json.dumps({"dir_info": {"editable": True}, "url": project.root.as_uri()})
+
+
+def _environment(interpreter: Interpreter, folder: Path) -> Path:
+    process.check(
+        [interpreter.executable, "-I", "-m", "venv", "--without-pip", str(folder)],
+        what=f"{interpreter.executable} could not make an environment to build in",
+    )
+    return folder / "bin" / "python"
+
+
+def _install(
+    interpreter: Interpreter,
+    python: Path,
+    requirements: set[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    offline: bool,
+) -> None:
+    if not requirements:
+        return
+    listed = pip.requirement_file(folder, sorted(requirements))
+    completed = process.run(
+        [*pip.command(interpreter), "--python", str(python), "install", "--quiet"]
+        + (["--no-index"] if offline else [])
+        + ["--requirement", str(listed)],
+        env={**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"},
+    )
+    if completed.returncode:
+        names = ", ".join(sorted(requirements))
+        raise pip.explain(completed, f"Fetching what the build system needs ({names}) failed")
+
+
+def _normalized(filename: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(os.path.basename(filename).split("-")[0])

@@ -1,0 +1,379 @@
+"""The two halves: the spare is patched to what is wanted, and changes places with `.venv`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from envkit.environment import stamp
+from envkit.environment.exchange import ExchangeUnavailableError, exchange
+from envkit.environment.parts import Distribution, Part
+from envkit.environment.tree import Layout, Tree, apply, remove
+from envkit.errors import UsageError
+from envkit.interpreter import Interpreter
+
+_RECORD = f"{stamp.STATE}/record"
+
+# Left in an environment by `install.sh`, which envkit may replace.
+_INSTALL_SH = f"{stamp.STATE}/install-sh"
+
+# Parts that every environment has, and that no lock speaks of.
+_UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """A part that an environment has.
+
+    Attributes:
+        source: which files, byte-code aside.
+        compiled: which byte-code; empty if none.
+        name: what people call it.
+        version: its version.
+        tops: the places it has files in.
+    """
+
+    source: str
+    compiled: str
+    name: str
+    version: str
+    tops: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What an environment has.
+
+    Attributes:
+        location: the path that its scripts name.
+        interpreter: what identifies its Python.
+        parts: in their order, of which a later one's file stands where two have one path.
+    """
+
+    location: str
+    interpreter: Mapping[str, object]
+    parts: tuple[Recorded, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an environment is to be.
+
+    Attributes:
+        location: the path of `.venv`, absolute.
+        interpreter: its Python.
+        parts: in their order.
+        groups: the names of the groups, for whoever asks later.
+        inputs: the files that all this was read from, each with its state before it was read.
+        summary: what a user is told when there is nothing to do.
+    """
+
+    location: str
+    interpreter: Interpreter
+    parts: tuple[Part, ...]
+    groups: tuple[str, ...]
+    inputs: Mapping[str, str]
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A distribution that comes (no `old`), goes (no `new`) or gets another version."""
+
+    name: str
+    old: str
+    new: str
+
+
+class Half:
+    """One of the two folders, as it is found.
+
+    Attributes:
+        path: the folder.
+        stamp: its stamp; None if it is not there or not finished.
+        record: what it has; None likewise.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.stamp = stamp.read(path)
+        self.record = _read_record(path) if self.stamp else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything at the path."""
+        return os.path.lexists(self.path)
+
+    def changed_folders(self) -> list[str]:
+        """Return the folders in which something came, went or was replaced since the stamp."""
+        try:
+            return stamp.changed_folders(self.path, stamp.read_folders(self.path))
+        except OSError:
+            return [""]
+
+    def has(self, wanted: Wanted) -> bool:
+        """Return whether the record, which says nothing of later changes, is what is wanted."""
+        return (
+            self.record is not None
+            and self.record.location == wanted.location
+            and self.record.interpreter == asdict(wanted.interpreter)
+            and [_identity(part) for part in self.record.parts] == [*map(_identity, wanted.parts)]
+        )
+
+
+def refuse_foreign(half: Half) -> None:
+    """Make sure that `.venv` is one that may be replaced.
+
+    Raises:
+        UsageError: somebody else made it.
+    """
+    if not half.exists:
+        return
+    if os.path.islink(half.path) or not os.path.isdir(half.path):
+        raise UsageError(f"{half.path} is not a folder", "Move it away, then run it again.")
+    if os.path.isdir(f"{half.path}/{stamp.STATE}") or not os.listdir(half.path):
+        return
+    raise UsageError(
+        f"{half.path} was not made by envkit, and is left as it is",
+        "Move it away (`mv .venv .venv.mine`), or take it over with `envkit install --replace`.",
+    )
+
+
+def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
+    """Return what will be different to a user.
+
+    Args:
+        half: the environment as it is.
+        new: the distributions that it will have: name -> version.
+    """
+    parts = half.record.parts if half.record else ()
+    old = {part.name: part.version for part in parts if part.name not in _UNSPOKEN}
+    return tuple(
+        Change(name=name, old=old.get(name, ""), new=new.get(name, ""))
+        for name in sorted({*old, *new} - _UNSPOKEN)
+        if old.get(name) != new.get(name)
+    )
+
+
+def patch(half: Half, wanted: Wanted) -> None:
+    """Make a half what is wanted, by difference, and stamp it.
+
+    Until it is stamped it counts as unfinished: whoever comes next looks at every file of it.
+
+    Raises:
+        Altered: a file of the store is not what it was.
+        OSError: the disk refuses.
+    """
+    layout = Layout.of(wanted.interpreter.short_version)
+    old = half.record
+    if old and old.interpreter != asdict(wanted.interpreter):
+        remove(half.path)
+        old = None
+    dirty = half.changed_folders() if old else []
+    os.makedirs(f"{half.path}/{stamp.STATE}", exist_ok=True)
+    remove(f"{half.path}/{stamp.STAMP}")
+    tops, owned = _tops(old, wanted, layout)
+    if old and old.location == wanted.location:
+        touched = _differing(old.parts, owned) | _touched_by(half.path, dirty, owned, old, layout)
+    else:
+        touched = {*owned, *_present(half.path, layout.containers, layout)}
+    tree = _tree(wanted, tops, touched, layout)
+    apply(half.path, tree, touched)
+    _finish(half.path, wanted, tops, layout)
+
+
+def add_bytecode(half: Half, wanted: Wanted) -> bool:
+    """Link byte-code that was compiled after a half was finished; its sources stay untouched.
+
+    Returns:
+        Whether the half has what is wanted, byte-code aside; if not, nothing was done.
+    """
+    if not half.record or [part.source for part in half.record.parts] != [
+        part.source for part in wanted.parts
+    ]:
+        return False
+    layout = Layout.of(wanted.interpreter.short_version)
+    tree = Tree()
+    for part in wanted.parts:
+        if isinstance(part, Distribution):
+            for folder, leaves in part.bytecode_leaves(layout):
+                tree.add(folder, leaves)
+    apply(half.path, tree, (folder for folder, leaves in tree.files.items() if leaves))
+    tops, _ = _tops(half.record, wanted, layout)
+    _finish(half.path, wanted, tops, layout)
+    return True
+
+
+def swap(live: Half, spare: Half) -> bool:
+    """Let the spare become `.venv`, and `.venv`, if there is one, the spare.
+
+    Returns:
+        Whether this could be done in one step; if not, nothing was done.
+    """
+    if not live.exists:
+        os.rename(spare.path, live.path)
+        return True
+    try:
+        exchange(spare.path, live.path)
+    except ExchangeUnavailableError:
+        return False
+    return True
+
+
+def restamp(half: Half, wanted: Wanted) -> None:
+    """Bring the stamp of a half that is what is wanted up to date with the files it came from."""
+    layout = Layout.of(wanted.interpreter.short_version)
+    stamp.write(half.path, _stamp(half.path, wanted, layout))
+
+
+def _tops(
+    old: Record | None, wanted: Wanted, layout: Layout
+) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
+    """Return each wanted part's tops by its identity, and each top's owners in their order."""
+    known = {_identity(part): part.tops for part in old.parts} if old else {}
+    tops: dict[str, tuple[str, ...]] = {}
+    owned: dict[str, list[str]] = {}
+    for part in wanted.parts:
+        identity = _identity(part)
+        if identity not in known:
+            found: set[str] = set()
+            for folder, leaves in part.leaves(layout):
+                found |= layout.tops(folder, leaves)
+            known[identity] = tuple(sorted(found))
+        tops[identity] = known[identity]
+        for top in tops[identity]:
+            owned.setdefault(top, []).append(identity)
+    return tops, owned
+
+
+def _identity(part: Part | Recorded) -> str:
+    """Return what two parts with the same files have in common."""
+    return f"{part.source} {part.compiled}"
+
+
+def _differing(old: Sequence[Recorded], owned: Mapping[str, list[str]]) -> set[str]:
+    """Return the tops whose owners, or their order, are not what they were."""
+    before: dict[str, list[str]] = {}
+    for part in old:
+        for top in part.tops:
+            before.setdefault(top, []).append(_identity(part))
+    return {top for top in before.keys() | owned.keys() if before.get(top) != owned.get(top)}
+
+
+def _touched_by(
+    path: str, dirty: Sequence[str], owned: Mapping[str, object], old: Record, layout: Layout
+) -> set[str]:
+    """Return the tops that have to be looked at because something changed in a folder."""
+    containers = [folder for folder in dirty if folder in layout.containers]
+    touched = {layout.top(folder) for folder in dirty if folder not in layout.containers}
+    if containers:
+        present = _present(path, containers, layout)
+        known = {top for part in old.parts for top in part.tops}
+        # A top that is a folder tells by its own mtime whether something in it changed; one that
+        # is a file, or is missing, does not.
+        folders = {top for top in present if os.path.isdir(f"{path}/{top}")}
+        touched |= (present - known) | ((known & {*owned}) - folders)
+    return touched
+
+
+def _present(path: str, containers: Sequence[str], layout: Layout) -> set[str]:
+    """Return the tops that are there, whoever made them."""
+    found = set()
+    for container in containers:
+        try:
+            names = os.listdir(f"{path}/{container}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        found |= {f"{container}/{name}" if container else name for name in names}
+    return found - {*layout.containers, stamp.STATE}
+
+
+def _tree(
+    wanted: Wanted, tops: Mapping[str, tuple[str, ...]], touched: set[str], layout: Layout
+) -> Tree:
+    """Return the wanted files in some tops."""
+    tree = Tree()
+    for part in wanted.parts:
+        if touched.isdisjoint(tops[_identity(part)]):
+            continue
+        for folder, leaves in part.leaves(layout):
+            if folder in layout.containers:
+                prefix = f"{folder}/" if folder else ""
+                leaves = {name: leaf for name, leaf in leaves.items() if prefix + name in touched}
+            elif layout.top(folder) not in touched:
+                continue
+            tree.add(folder, leaves)
+    tree.check()
+    return tree
+
+
+def _finish(path: str, wanted: Wanted, tops: Mapping[str, tuple[str, ...]], layout: Layout) -> None:
+    """Write what is known of a finished half; the stamp comes last."""
+    record = Record(
+        location=wanted.location,
+        interpreter=asdict(wanted.interpreter),
+        parts=tuple(
+            Recorded(
+                source=part.source,
+                compiled=part.compiled,
+                name=part.name,
+                version=part.version,
+                tops=tops[_identity(part)],
+            )
+            for part in wanted.parts
+        ),
+    )
+    with open(f"{path}/{_RECORD}", "w", encoding="utf-8", errors="surrogateescape") as file:
+        json.dump(asdict(record), file, separators=(",", ":"))
+    stamp.write_folders(path, stamp.folder_lines(path, list(_folders(path))))
+    stamp.write(path, _stamp(path, wanted, layout))
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Yield every folder of an environment but the one that envkit keeps its own files in."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        prefix = f"{folder}/" if folder else ""
+        with os.scandir(f"{path}/{folder}") as entries:
+            waiting += [
+                prefix + entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and prefix + entry.name != stamp.STATE
+            ]
+
+
+def _stamp(path: str, wanted: Wanted, layout: Layout) -> stamp.Stamp:
+    python = wanted.interpreter.executable
+    return {
+        "location": [wanted.location],
+        "variables": [stamp.variables()],
+        "groups": list(wanted.groups),
+        "summary": [wanted.summary],
+        "content": [stamp.content_digest(list(wanted.inputs))],
+        "input": [
+            f"{file}\t{state}"
+            for file, state in {**wanted.inputs, python: stamp.state_of(python)}.items()
+        ],
+        "container": stamp.folder_lines(path, ["bin", layout.site]),
+    }
+
+
+def _read_record(path: str) -> Record | None:
+    try:
+        with open(f"{path}/{_RECORD}", encoding="utf-8", errors="surrogateescape") as file:
+            values = json.load(file)
+        interpreter = values["interpreter"]
+        interpreter["modified"] = tuple(interpreter["modified"])
+        return Record(
+            location=values["location"],
+            interpreter=interpreter,
+            parts=tuple(
+                Recorded(**{**part, "tops": tuple(part["tops"])}) for part in values["parts"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,216 @@
+"""What an environment is made of: the skeleton and distributions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from envkit.environment.tree import Copied, Layout, Leaf, Linked, Written
+from envkit.store import manifest
+from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, TREE, File, Manifest
+from envkit.store.wheels import own_record_line, record_lines
+
+# Files that people are known to edit in place; as copies of their own they do not reach the store.
+_EDITED = {"cacert.pem"}
+
+# The longest first line that every kernel takes (execve(2): 127 bytes before Linux 5.1).
+_SHEBANG_LIMIT = 127
+
+Leaves = tuple[str, dict[str, Leaf]]
+
+
+class Part(Protocol):
+    """Something that an environment has as a whole or not at all."""
+
+    @property
+    def source(self) -> str:
+        """What two parts with the same files, byte-code aside, have in common, in one line."""
+
+    @property
+    def compiled(self) -> str:
+        """What two parts with the same byte-code have in common; empty without byte-code."""
+
+    @property
+    def name(self) -> str:
+        """What people call it; for a distribution its normalized name."""
+
+    @property
+    def version(self) -> str:
+        """Its version; empty if it has none."""
+
+    def leaves(self, layout: Layout) -> Iterator[Leaves]:
+        """Yield its files, folder by folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """A distribution from the store.
+
+    Attributes:
+        name: normalized.
+        version: as the lock has it.
+        entry: the folder of its entry in the store.
+        bytecode: the folder of its byte-code in the store; empty if it has none yet.
+        python: the environment's interpreter, as scripts are to name it.
+        copy: whether its files are copied rather than linked.
+        direct_url: what `direct_url.json` is to say (PEP 610); empty for an index's file.
+    """
+
+    name: str
+    version: str
+    entry: str
+    bytecode: str
+    python: str
+    copy: bool
+    direct_url: str = ""
+
+    @property
+    def source(self) -> str:
+        kind = "copy" if self.copy else "link"
+        return f"{os.path.basename(self.entry)} {kind} {self.direct_url}"
+
+    @property
+    def compiled(self) -> str:
+        return os.path.basename(self.bytecode)
+
+    def leaves(self, layout: Layout) -> Iterator[Leaves]:
+        wheel = manifest.read(self.entry)
+        assert wheel, self.entry
+        scripts = dict(self._scripts(wheel))
+        dist_info = f"{SITE}/{wheel.dist_info}"
+        for folder, files in wheel.folders.items():
+            if folder.partition("/")[0] == SCRIPTS:
+                continue
+            leaves = self._stored(wheel, folder, files)
+            if folder == dist_info:
+                leaves.update(self._metadata(wheel, scripts, layout))
+            yield self._place(wheel, folder, layout), leaves
+        if scripts:
+            yield "bin", dict(scripts)
+        yield from self.bytecode_leaves(layout)
+
+    def bytecode_leaves(self, layout: Layout) -> Iterator[Leaves]:
+        """Yield the byte-code, of which there may be none, folder by folder."""
+        compiled = manifest.read(self.bytecode) if self.bytecode else None
+        if compiled:
+            for folder, files in compiled.folders.items():
+                yield self._place(compiled, folder, layout), self._stored(compiled, folder, files)
+
+    def _stored(self, entry: Manifest, folder: str, files: Iterable[File]) -> dict[str, Leaf]:
+        source = f"{entry.path}/{TREE}/{folder}"
+        return {
+            file.name: Copied(f"{source}/{file.name}", file.size, file.mtime)
+            if self.copy or file.name in _EDITED
+            else Linked(f"{source}/{file.name}", file.inode, file.size, file.mtime)
+            for file in files
+        }
+
+    def _place(self, wheel: Manifest, folder: str, layout: Layout) -> str:
+        scheme, _, rest = folder.partition("/")
+        if scheme == HEADERS:
+            base = f"{layout.headers}/{wheel.name}"
+        else:
+            base = layout.site if scheme == SITE else ""
+        return "/".join(part for part in (base, rest) if part)
+
+    def _scripts(self, wheel: Manifest) -> Iterator[tuple[str, Written]]:
+        for name, target in {**wheel.gui_scripts, **wheel.console_scripts}.items():
+            yield name, Written(entry_point_script(self.python, target), True)
+        for file in wheel.folders.get(SCRIPTS, ()):
+            with open(f"{wheel.path}/{TREE}/{SCRIPTS}/{file.name}", "rb") as opened:
+                body = opened.read().partition(b"\n")[2]
+            yield file.name, Written(shebang(self.python) + body, True)
+
+    def _metadata(
+        self, wheel: Manifest, scripts: Mapping[str, Written], layout: Layout
+    ) -> dict[str, Leaf]:
+        """Return the files of `.dist-info` that are not the store's: RECORD, direct_url.json."""
+        written: dict[str, Leaf] = {}
+        rows = [("../../../bin/" + name, *_hash(leaf.content)) for name, leaf in scripts.items()]
+        for folder, files in wheel.folders.items():
+            if folder.partition("/")[0] == HEADERS:
+                place = f"../../../{self._place(wheel, folder, layout)}"
+                rows += [(f"{place}/{file.name}", file.sha256, file.size) for file in files]
+        if self.direct_url:
+            content = self.direct_url.encode()
+            rows.append((f"{wheel.dist_info}/direct_url.json", *_hash(content)))
+            written["direct_url.json"] = Written(content, False)
+        if rows:
+            with open(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD", "rb") as file:
+                stored = file.read()
+            own = own_record_line(f"{SITE}/{wheel.dist_info}")
+            content = stored.removesuffix(own) + record_lines(rows) + own
+            written["RECORD"] = Written(content, False)
+        return written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A part whose every file is its own, as the skeleton's are.
+
+    Attributes:
+        name: what it is.
+        version: its version, if it has one.
+        files: folder relative to the environment -> its files.
+    """
+
+    name: str
+    version: str
+    files: Mapping[str, Mapping[str, Leaf]]
+
+    @property
+    def source(self) -> str:
+        return f"{self.name} {hashlib.sha256(repr(self.files).encode()).hexdigest()}"
+
+    @property
+    def compiled(self) -> str:
+        return ""
+
+    def leaves(self, layout: Layout) -> Iterator[Leaves]:  # noqa: ARG002
+        for folder, leaves in self.files.items():
+            yield folder, dict(leaves)
+
+
+def entry_point_script(python: str, target: str) -> bytes:
+    """Return the script of an entry point.
+
+    Args:
+        python: the interpreter it is run by.
+        target: "module:attribute" (entry points specification, PyPA).
+    """
+    module, _, attribute = target.partition(":")
+    first = attribute.partition(".")[0]
+    return shebang(python) + (
+        "import sys\n"
+        f"from {module} import {first}\n"
+        'if __name__ == "__main__":\n'
+        f"    sys.exit({attribute}())\n"
+    ).encode()
+
+
+def shebang(python: str) -> bytes:
+    """Return the first line of a script, or the lines that do the same where it cannot.
+
+    A kernel splits the line at blanks and cuts it at a limit. There the script is begun by sh,
+    which runs the interpreter with it; to Python the same lines are a string.
+    """
+    line = f"#!{python}\n".encode("utf-8", "surrogateescape")
+    if len(line) <= _SHEBANG_LIMIT and not any(blank in python for blank in " \t"):
+        return line
+    quoted = "'" + python.replace("'", "'\"'\"'") + "'"
+    return f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n".encode("utf-8", "surrogateescape")
+
+
+def direct_url(url: str, sha256: str) -> str:
+    """Return what `direct_url.json` says of an archive (PEP 610)."""
+    return json.dumps(
+        {"archive_info": {"hash": f"sha256={sha256}", "hashes": {"sha256": sha256}}, "url": url}
+    )
+
+
+def _hash(content: bytes) -> tuple[str, int]:
+    return hashlib.sha256(content).hexdigest(), len(content)

@@ -1,0 +1,109 @@
+"""The skeleton: what virtualenv makes of an interpreter, before anything is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import stat
+import sys
+from pathlib import Path
+
+from envkit import process
+from envkit.environment.parts import Generated
+from envkit.environment.tree import Layout, Leaf, Pointed, Written
+from envkit.interpreter import Interpreter
+from envkit.store.layout import Store, publish
+
+# What a stored skeleton calls its environment, until it is put into one. Like the paths that it
+# gives way to, it needs no quoting in any shell.
+_PLACE = "/envkit-skeleton/place/.venv"
+_PROMPT = "envkit-skeleton-prompt"
+
+
+def make(store: Store, interpreter: Interpreter, location: str, prompt: str) -> Generated:
+    """Return the part that makes a folder a virtual environment.
+
+    Args:
+        store: keeps the skeleton of each interpreter.
+        interpreter: the Python that it is for.
+        location: the path that the environment will have, absolute.
+        prompt: what activation shows.
+
+    Raises:
+        ToolError: virtualenv failed.
+    """
+    if shlex.quote(location) == location and shlex.quote(prompt) == prompt:
+        place, shown = _PLACE, _PROMPT
+    else:
+        # Each shell quotes in its own way, which virtualenv knows.
+        place, shown = location, prompt
+    folder = _stored(store, interpreter, place, shown)
+    changes = [(place, location), (shown, prompt)]
+    files: dict[str, dict[str, Leaf]] = {}
+    for parent, folders, names in os.walk(folder):
+        relative = os.path.relpath(parent, folder)
+        leaves = files.setdefault("" if relative == "." else relative, {})
+        for name in names + [name for name in folders if os.path.islink(f"{parent}/{name}")]:
+            leaves[name] = _leaf(os.path.join(parent, name), changes)
+    # Made beforehand, so that the first import of a top-level module does not change site-packages.
+    files.setdefault(f"{Layout.of(interpreter.short_version).site}/__pycache__", {})
+    return Generated(name="virtualenv-skeleton", version="", files=files)
+
+
+def _leaf(path: str, changes: list[tuple[str, str]]) -> Leaf:
+    if os.path.islink(path):
+        return Pointed(os.readlink(path))
+    with open(path, "rb") as file:
+        content = file.read()
+        executable = bool(os.fstat(file.fileno()).st_mode & stat.S_IXUSR)
+    for old, new in changes:
+        content = content.replace(os.fsencode(old), os.fsencode(new))
+    return Written(content, executable)
+
+
+def _stored(store: Store, interpreter: Interpreter, place: str, prompt: str) -> Path:
+    """Return the folder of a skeleton whose files name `place`, making it if need be."""
+    identity = "\0".join(
+        [interpreter.executable, str(interpreter.modified), virtualenv_state(), place, prompt]
+    )
+    entry = store.skeletons / hashlib.sha256(os.fsencode(identity)).hexdigest()[:24]
+    if entry.is_dir():
+        return entry
+    with store.temporary() as folder:
+        # virtualenv writes its target's path into the scripts. It is given one that ends in the
+        # path that is meant, and what comes before, which needs no quoting, is taken out again.
+        root = folder / "root"
+        target = Path(f"{root}{place}")
+        process.check(
+            [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed", "--no-periodic-update"]
+            + ["--python", interpreter.executable, "--prompt", prompt, str(target)],
+            what=f"virtualenv could not make an environment for {interpreter.executable}",
+        )
+        for parent, _, names in os.walk(target):
+            for name in names:
+                path = Path(parent, name)
+                if not path.is_symlink():
+                    _clean(path, str(root))
+        publish(target, entry)
+    return entry
+
+
+def _clean(path: Path, root: str) -> None:
+    content = path.read_bytes().replace(os.fsencode(root), b"")
+    if path.name == "pyvenv.cfg":
+        # The command that made it differs between machines, and nothing reads it.
+        lines = content.splitlines(keepends=True)
+        content = b"".join(line for line in lines if not line.startswith(b"command ="))
+    path.write_bytes(content)
+
+
+def virtualenv_state() -> str:
+    """Return what tells one installed virtualenv from another.
+
+    It is found without being imported, which would take longer than all else in an installation.
+    """
+    found = importlib.util.find_spec("virtualenv")
+    origin = found.origin if found and found.origin else ""
+    return f"{origin} {os.stat(origin).st_mtime_ns if origin else 0}"

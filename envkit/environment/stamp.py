@@ -1,0 +1,129 @@
+"""The mark of a finished environment, read before anything heavy is imported.
+
+It says which files the environment was made from, so that "is there anything to do?" costs a few
+calls of stat. As in git's index, a file counts as unchanged while its size, times and inode are;
+one that was changed just before it was looked at is marked so that it never counts as unchanged.
+"""
+
+import os
+import time
+
+# Below the environment: everything that envkit itself keeps there.
+STATE = ".envkit"
+STAMP = f"{STATE}/stamp"
+FOLDERS = f"{STATE}/folders"
+
+_FORM = "envkit-stamp 1"
+
+# Settings that the environment variables make, and that change what `install` does.
+VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
+
+# Two changes within this many nanoseconds can bear the same time (the kernel's clock tick).
+_TICK = 20_000_000
+
+Stamp = dict[str, list[str]]
+
+
+def state_of(path: str) -> str:
+    """Return what a file's being unchanged is told by: a short text, also if it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "absent"
+    if time.time_ns() - status.st_mtime_ns < _TICK:
+        return f"{status.st_size} {status.st_mtime_ns} too recent to tell"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def variables() -> str:
+    """Return the settings that the environment variables make, in one line."""
+    return " ".join(f"{name}={os.environ.get(name, '')!r}" for name in VARIABLES)
+
+
+def content_digest(paths: list[str]) -> str:
+    """Return the digest, in hex, of what files hold; one that is not there counts as such."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            content = b"absent"
+        digest.update(f"{path}\n{len(content)}\n".encode("utf-8", "surrogateescape") + content)
+    return digest.hexdigest()
+
+
+def read(environment: str) -> Stamp | None:
+    """Return the stamp of an environment: key -> values; None if it is not finished or not ours."""
+    try:
+        with open(f"{environment}/{STAMP}", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().split("\n")
+    except OSError:
+        return None
+    if lines[0] != _FORM:
+        return None
+    values: Stamp = {}
+    for line in lines[1:]:
+        key, _, value = line.partition("\t")
+        values.setdefault(key, []).append(value)
+    return values
+
+
+def write(environment: str, values: Stamp) -> None:
+    """Write the stamp of an environment, by rename, so that it is whole or not there."""
+    draft = f"{environment}/{STAMP}.{os.getpid()}"
+    with open(draft, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(_FORM + "\n")
+        for key, listed in values.items():
+            file.writelines(f"{key}\t{value}\n" for value in listed)
+    os.replace(draft, f"{environment}/{STAMP}")
+
+
+def is_current(environment: str, stamp: Stamp) -> bool:
+    """Return whether nothing that the environment was made from, or depends on, has changed."""
+    if stamp["location"] != [environment] or stamp["variables"] != [variables()]:
+        return False
+    for line in stamp["input"]:
+        path, _, state = line.partition("\t")
+        if state_of(path) != state:
+            return False
+    return not changed_folders(environment, stamp["container"])
+
+
+def changed_folders(environment: str, lines: list[str]) -> list[str]:
+    """Return the folders whose mtime is not what it was, or that are not there any more.
+
+    Args:
+        environment: the root.
+        lines: mtime in ns and path below the root, parted by a tab.
+    """
+    changed = []
+    stat = os.stat
+    for line in lines:
+        mtime, _, folder = line.partition("\t")
+        try:
+            if stat(f"{environment}/{folder}", follow_symlinks=False).st_mtime_ns == int(mtime):
+                continue
+        except OSError:
+            pass
+        changed.append(folder)
+    return changed
+
+
+def folder_lines(environment: str, folders: list[str]) -> list[str]:
+    """Return the lines that `changed_folders` takes, for folders as they are now."""
+    return [f"{os.stat(f'{environment}/{folder}').st_mtime_ns}\t{folder}" for folder in folders]
+
+
+def read_folders(environment: str) -> list[str]:
+    """Return the lines for every folder of an environment, as they were when it was finished."""
+    with open(f"{environment}/{FOLDERS}", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().split("\n")[:-1]
+
+
+def write_folders(environment: str, lines: list[str]) -> None:
+    """Write the lines for every folder of an environment."""
+    with open(f"{environment}/{FOLDERS}", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines(f"{line}\n" for line in lines)

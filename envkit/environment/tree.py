@@ -1,0 +1,266 @@
+"""A tree of files as it should be, and the making of a folder so, by difference."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Union
+
+from envkit.errors import EnvkitError, IntegrityError
+from envkit.store.layout import remove_tree
+
+# What `link` answers where a copy will do: another filesystem, too many links to one file, a
+# file of somebody else's (fs.protected_hardlinks), a filesystem without links.
+_COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
+
+
+class Linked(NamedTuple):
+    """A file of the store, to be linked: its path, and inode, size (bytes) and mtime (ns)."""
+
+    source: str
+    inode: int
+    size: int
+    mtime: int
+
+
+class Copied(NamedTuple):
+    """A file of the store, to be copied with its mtime: its path, size (bytes), mtime (ns)."""
+
+    source: str
+    size: int
+    mtime: int
+
+
+class Written(NamedTuple):
+    """A file of its own content."""
+
+    content: bytes
+    executable: bool
+
+
+class Pointed(NamedTuple):
+    """A symbolic link."""
+
+    target: str
+
+
+Leaf = Union[Linked, Copied, Written, Pointed]
+
+
+class Layout(NamedTuple):
+    """Where an environment has things; folders are relative to its root.
+
+    Attributes:
+        site: site-packages, as in "lib/python3.12/site-packages".
+        headers: what the headers of distributions are below, as in "include/site/python3.12".
+    """
+
+    site: str
+    headers: str
+
+    @classmethod
+    def of(cls, short_version: str) -> Layout:
+        """Return the layout for a version, as sysconfig's scheme "venv" has it on POSIX."""
+        return cls(f"lib/python{short_version}/site-packages", f"include/site/python{short_version}")
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The folders that all distributions share; what is in them is a top."""
+        return ("", "bin", "lib", self.site.rpartition("/")[0], self.site)
+
+    def top(self, folder: str) -> str:
+        """Return the top that a folder is or is in: the part below the innermost container."""
+        for container in reversed(self.containers):
+            prefix = f"{container}/" if container else ""
+            if folder.startswith(prefix):
+                return prefix + folder[len(prefix) :].partition("/")[0]
+        raise AssertionError(folder)
+
+    def tops(self, folder: str, names: Iterable[str]) -> set[str]:
+        """Return the tops that files of these names in a folder belong to."""
+        if folder in self.containers:
+            return {f"{folder}/{name}" if folder else name for name in names}
+        return {self.top(folder)}
+
+
+class Tree:
+    """Files by folder; where two parts have one path, the later one's file stands."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, Leaf]] = {}
+        self.folders: dict[str, set[str]] = {}
+
+    def add(self, folder: str, leaves: Mapping[str, Leaf]) -> None:
+        """Put files into a folder.
+
+        Raises:
+            EnvkitError: what is a file here is a folder to another part.
+        """
+        if folder not in self.files:
+            self._enter(folder)
+        self.files[folder].update(leaves)
+
+    def check(self) -> None:
+        """Raise an EnvkitError if a name is both a file and a folder."""
+        for folder, names in self.folders.items():
+            for name in names & self.files[folder].keys():
+                raise EnvkitError(
+                    f"{folder}/{name} is a file of one distribution and a folder of another",
+                    "They cannot be installed together.",
+                )
+
+    def walk(self, top: str) -> Iterator[str]:
+        """Yield a folder and those below it, parents first; nothing if the top is a file."""
+        if top in self.files:
+            yield top
+            for name in sorted(self.folders[top]):
+                yield from self.walk(f"{top}/{name}" if top else name)
+
+    def _enter(self, folder: str) -> None:
+        while folder not in self.files:
+            self.files[folder] = {}
+            self.folders[folder] = set()
+            parent, _, name = folder.rpartition("/")
+            if not folder:
+                return
+            if parent in self.folders:
+                self.folders[parent].add(name)
+                return
+            self._enter(parent)
+            self.folders[parent].add(name)
+
+
+class Altered(IntegrityError):
+    """A file of the store is not as it was when its entry was made.
+
+    Attributes:
+        source: the file's path.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source}: altered since it was stored")
+        self.source = source
+
+
+def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:
+    """Make the named tops below a root what a tree says, leaving what is right as it is.
+
+    Args:
+        root: the folder of the environment; its containers are made if they are not there.
+        tree: what should be; a top that is not in it is taken away.
+        tops: paths relative to the root.
+
+    Raises:
+        Altered: a file to be linked is not what it was in the store.
+        OSError: the disk refuses.
+    """
+    for top in sorted(tops):
+        folder, _, name = top.rpartition("/")
+        path = os.path.join(root, top)
+        if top in tree.files:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _apply_folder(root, top, tree)
+        elif name in tree.files.get(folder, ()):
+            leaf = tree.files[folder][name]
+            if not _is_right(path, leaf):
+                remove(path)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                _make(path, leaf)
+        else:
+            remove(path)
+
+
+def remove(path: str) -> None:
+    """Take away whatever is at a path, or nothing."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(mode):
+        remove_tree(Path(path))
+    else:
+        os.unlink(path)
+
+
+def _apply_folder(root: str, folder: str, tree: Tree) -> None:
+    path = f"{root}/{folder}"
+    files, folders = tree.files[folder], tree.folders[folder]
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        files = _clear(path, files, folders)
+    for name, leaf in files.items():
+        _make(f"{path}/{name}", leaf)
+    for name in folders:
+        _apply_folder(root, f"{folder}/{name}", tree)
+
+
+def _clear(path: str, files: dict[str, Leaf], folders: set[str]) -> dict[str, Leaf]:
+    """Take away what does not belong in a folder that exists; return the files still to make."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        os.mkdir(path)
+        return files
+    lacking = dict(files)
+    with os.scandir(path) as entries:
+        for entry in entries:
+            leaf = files.get(entry.name)
+            if leaf is not None and _is_same(entry, leaf):
+                del lacking[entry.name]
+            elif entry.name not in folders or not entry.is_dir(follow_symlinks=False):
+                remove(entry.path)
+    return lacking
+
+
+def _is_same(entry: os.DirEntry[str], leaf: Leaf) -> bool:
+    if type(leaf) is Linked:
+        return entry.inode() == leaf.inode
+    return _is_right(entry.path, leaf)
+
+
+def _is_right(path: str, leaf: Leaf) -> bool:
+    try:
+        status = os.lstat(path)
+        if isinstance(leaf, Linked):
+            return status.st_ino == leaf.inode
+        if isinstance(leaf, Pointed):
+            return stat.S_ISLNK(status.st_mode) and os.readlink(path) == leaf.target
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        if isinstance(leaf, Copied):
+            return (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
+        with open(path, "rb") as file:
+            same = file.read() == leaf.content
+        return same and bool(status.st_mode & stat.S_IXUSR) == leaf.executable
+    except FileNotFoundError:
+        return False
+
+
+def _make(path: str, leaf: Leaf) -> None:
+    if type(leaf) is Linked:
+        status = os.stat(leaf.source)
+        if status.st_size != leaf.size or status.st_mtime_ns != leaf.mtime:
+            raise Altered(leaf.source)
+        try:
+            os.link(leaf.source, path)
+        except OSError as error:
+            if error.errno not in _COPY_INSTEAD:
+                raise
+            shutil.copy2(leaf.source, path)
+    elif isinstance(leaf, Copied):
+        status = os.stat(leaf.source)
+        if (status.st_size, status.st_mtime_ns) != (leaf.size, leaf.mtime):
+            raise Altered(leaf.source)
+        shutil.copy2(leaf.source, path)
+        os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+    elif isinstance(leaf, Written):
+        mode = 0o777 if leaf.executable else 0o666
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "wb") as file:
+            file.write(leaf.content)
+    elif isinstance(leaf, Pointed):
+        os.symlink(leaf.target, path)

@@ -1,0 +1,206 @@
+"""Interpreters: finding the one that a project asks for, and what identifies it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from envkit import process
+from envkit.errors import MissingError, UsageError
+
+# Run by the interpreter itself; prints what `Interpreter` holds. The names and values of the
+# markers are those of PEP 508.
+_PROBE = """
+import importlib.util, json, os, platform, sys, sysconfig
+full = ".".join(map(str, sys.version_info[:3]))
+if sys.version_info.releaselevel != "final":
+    full += sys.version_info.releaselevel[0] + str(sys.version_info.serial)
+libc = "-".join(platform.libc_ver(sys.executable))
+if sys.platform == "darwin":
+    libc = platform.mac_ver()[0]
+print(json.dumps({
+    "version": full,
+    "compatibility": "-".join([
+        sys.implementation.cache_tag or sys.implementation.name,
+        sysconfig.get_config_var("ABIFLAGS") or sys.__dict__.get("abiflags", "") or "",
+        "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
+        sysconfig.get_platform(), libc]),
+    "cache_tag": sys.implementation.cache_tag or "",
+    "magic": importlib.util.MAGIC_NUMBER.hex(),
+    "markers": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full,
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": full,
+        "platform_python_implementation": platform.python_implementation(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python on this machine.
+
+    Attributes:
+        executable: its absolute path, never that of a shim or of a virtual environment.
+        modified: the executable's size and mtime in ns, by which a replaced one is noticed.
+        version: the full version ("3.12.1").
+        compatibility: what decides, tags aside, which wheels it can use; equal for equal ones.
+        cache_tag: what stands in the names of its byte-code files ("cpython-312").
+        magic: the number, in hex, that its byte-code files begin with.
+        markers: its marker values (PEP 508).
+    """
+
+    executable: str
+    modified: tuple[int, int]
+    version: str
+    compatibility: str
+    cache_tag: str
+    magic: str
+    markers: Mapping[str, str]
+
+    @property
+    def short_version(self) -> str:
+        """The major and minor version ("3.12")."""
+        return self.markers["python_version"]
+
+
+def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interpreter:
+    """Return the interpreter that a project asks for.
+
+    Args:
+        request: a version ("3.12", "3.12.1"), a specifier set (">=3.10"), a path, or empty for any
+            that envkit supports.
+        cache: a folder in which answers are kept, each as long as its executable is unchanged.
+        environ: the environment, for PATH and the places that pyenv and uv are set to.
+
+    Raises:
+        MissingError: no interpreter on the machine satisfies it.
+        UsageError: the request cannot be understood.
+    """
+    remembered = cache / f"request-{_digest(request, environ.get('PATH', ''), sys.executable)}.json"
+    known = _load(remembered)
+    if known:
+        return known
+    interpreter = probe(_discover(request, environ), cache=cache)
+    if not satisfies(interpreter.version, request) and not _is_path(request):
+        raise _missing(request)
+    _save(remembered, interpreter)
+    return interpreter
+
+
+def probe(executable: str, *, cache: Path) -> Interpreter:
+    """Return what identifies an interpreter, asking it only when it has changed.
+
+    Raises:
+        MissingError: it does not run.
+    """
+    remembered = cache / f"{_digest(executable)}.json"
+    known = _load(remembered)
+    if known:
+        return known
+    completed = process.run([executable, "-I", "-S", "-c", _PROBE], cwd=Path("/"))
+    if completed.returncode:
+        raise MissingError(f"{executable} does not run:\n{completed.last_lines(3)}")
+    interpreter = Interpreter(
+        executable=executable, modified=_modified(executable), **json.loads(completed.stdout)
+    )
+    _save(remembered, interpreter)
+    return interpreter
+
+
+def satisfies(version: str, request: str) -> bool:
+    """Return whether a version is what a request asks for.
+
+    Args:
+        version: a full version ("3.12.1").
+        request: a version, of which any number of parts may be given, or a specifier set (PEP 440).
+
+    Raises:
+        UsageError: the request is neither.
+    """
+    if not request:
+        return True
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    text = request if request[0] in "<>=!~" else f"=={request}.*" if request.count(".") < 2 \
+        else f"=={request}"
+    try:
+        return SpecifierSet(text).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        raise UsageError(
+            f"python = {request!r} is neither a version, a specifier set nor a path",
+            'Write it like "3.12", ">=3.10" or "/usr/bin/python3.12".',
+        ) from None
+
+
+def _discover(request: str, environ: Mapping[str, str]) -> str:
+    """Return the path of the real interpreter that virtualenv's discovery finds."""
+    if _is_path(request) and not os.path.isfile(os.path.expanduser(request)):
+        raise MissingError(f"{request}: there is no interpreter at this path")
+    from python_discovery import get_interpreter
+
+    # The Python that envkit itself runs on is as good as any other that satisfies the request.
+    info = get_interpreter(
+        os.path.expanduser(request) or ">=3.8", try_first_with=[sys.executable], env=environ
+    )
+    if info is None:
+        raise _missing(request)
+    executable = info.system_executable or info.executable
+    if executable is None:
+        raise _missing(request)
+    return os.path.abspath(executable)
+
+
+def _is_path(request: str) -> bool:
+    return os.sep in request
+
+
+def _missing(request: str) -> MissingError:
+    what = f"Python {request}" if request else "a Python"
+    version = request.lstrip("<>=!~ ").split(",")[0]
+    return MissingError(
+        f"{what} is asked for, and no interpreter on this machine is one",
+        f"Install it (`pyenv install {version}`, `uv python install {version}`, or your system's "
+        f"python{version} package), or name one with --python.",
+    )
+
+
+def _modified(executable: str) -> tuple[int, int]:
+    status = os.stat(executable)
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(*parts: str) -> str:
+    import hashlib
+
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def _load(path: Path) -> Interpreter | None:
+    try:
+        values = json.loads(path.read_bytes())
+        values["modified"] = tuple(values["modified"])
+        if values["modified"] != _modified(values["executable"]):
+            return None
+        return Interpreter(**values)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _save(path: Path, interpreter: Interpreter) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(asdict(interpreter)), encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,135 @@
+"""pip, run under the interpreter that something is fetched or built for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from envkit import process
+from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
+from envkit.interpreter import Interpreter
+
+# `scheme://user:password@`, of which nothing behind the scheme may be shown.
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def command(interpreter: Interpreter) -> list[str]:
+    """Return the command that runs pip under an interpreter, whose own packages it does not use.
+
+    envkit's own pip serves where it can: a folder that holds a `__main__.py` is run as a program.
+    Interpreters that are too old for it are served by the pip that virtualenv keeps for them.
+
+    Raises:
+        MissingError: there is no pip for an interpreter that old.
+    """
+    import pip
+
+    folder = Path(pip.__file__).parent
+    if tuple(map(int, interpreter.short_version.split("."))) >= (3, 10):
+        return [interpreter.executable, "-I", str(folder)]
+    return [interpreter.executable, "-I", str(seed_wheel(interpreter) / "pip")]
+
+
+def seed_wheel(interpreter: Interpreter) -> Path:
+    """Return the wheel of pip that virtualenv carries for an interpreter.
+
+    Raises:
+        MissingError: virtualenv carries none for it.
+    """
+    from virtualenv.seed.wheels.embed import get_embed_wheel
+
+    wheel = get_embed_wheel("pip", interpreter.short_version)
+    if wheel is None:
+        raise MissingError(f"There is no pip for Python {interpreter.version}")
+    return Path(wheel.path)
+
+
+def run(
+    interpreter: Interpreter,
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> process.Completed:
+    """Run pip with the user's own configuration and return what it printed.
+
+    Args:
+        interpreter: the Python to run it under.
+        arguments: its command and options.
+        environ: the environment; its `PIP_*` variables are pip's configuration.
+        cwd: the folder to run in.
+        on_line: called with each line that it prints.
+    """
+    env = {**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    # Only `pip install` heeds these, and nothing here installs.
+    for name in ("PIP_REQUIRE_VIRTUALENV", "PYTHONDONTWRITEBYTECODE", "PIP_QUIET", "PIP_VERBOSE"):
+        env.pop(name, None)
+    return process.run([*command(interpreter), *arguments], env=env, cwd=cwd, on_line=on_line)
+
+
+def masked(text: str) -> str:
+    """Return text with the user names and passwords in its URLs taken out."""
+    return _CREDENTIALS.sub("****@", text)
+
+
+def explain(completed: process.Completed, what: str) -> EnvkitError:
+    """Return what a failed pip means, in words that say what to do.
+
+    pip has no codes for its errors, so its own fixed phrases are looked for; what is not known
+    is shown as pip printed it.
+
+    Args:
+        completed: the pip that failed.
+        what: what it was to do, as in "numpy 2.3 cannot be fetched".
+    """
+    text = masked(completed.stderr + completed.stdout)
+    if "THESE PACKAGES DO NOT MATCH THE HASHES" in text:
+        found = re.search(r"^\s*(\S+==\S+|\S+ from \S+)", text.partition("HASHES")[2], re.MULTILINE)
+        name = found[1] if found else "a file"
+        return IntegrityError(
+            f"{what}: the index serves {name} with a hash that is not in the lock",
+            "Nothing of it was installed. If the change is meant, run `envkit lock --upgrade`.",
+        )
+    missing = re.search(r"No matching distribution found for (\S+)", text)
+    if missing and not _NETWORK.search(text):
+        return ToolError(
+            f"{what}: the index has no usable file for {missing[1]}",
+            "It was withdrawn, or has none for this Python. "
+            "Choose another version: `envkit lock --upgrade-package NAME`.",
+        )
+    if re.search(r"\b(401|403)\b.*(Client Error|Error)|User for .*:", text):
+        return ToolError(
+            f"{what}: the index refuses access", "Check the credentials in pip's configuration."
+        )
+    if _NETWORK.search(text):
+        return ToolError(
+            f"{what}: the index cannot be reached",
+            "Check the network, proxy and certificates (`pip config list`), then run it again.",
+        )
+    if "No space left on device" in text:
+        return ToolError(f"{what}: the disk is full", "Make room, then run it again.")
+    return ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
+
+
+_NETWORK = re.compile(
+    r"NewConnectionError|ConnectionError|Name or service not known|Temporary failure in name|"
+    r"Connection refused|Read timed out|ConnectTimeoutError|Max retries exceeded|SSLError|"
+    r"Connection broken|IncompleteRead|Network is unreachable|Connection reset|ProxyError"
+)
+
+
+def _tail(text: str, count: int = 12) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    chosen = [line for line in lines if line.lstrip().startswith("ERROR")] or lines
+    return "\n".join(chosen[-count:])
+
+
+def requirement_file(folder: Path, lines: Sequence[str]) -> Path:
+    """Write lines as a requirements file into a folder and return its path."""
+    path = folder / "requirements.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.chmod(path, 0o600)
+    return path

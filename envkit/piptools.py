@@ -1,0 +1,99 @@
+"""pip-tools, run under the interpreter that something is locked for."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from envkit import process
+from envkit.errors import MissingError
+from envkit.interpreter import Interpreter
+from envkit.store.layout import Store, publish
+
+# Runs pip-tools out of folders that are named on the command line, up to `--`; they come last, so
+# that an interpreter's own standard library wins.
+_BOOTSTRAP = """\
+import runpy, sys
+end = sys.argv.index("--")
+sys.path.extend(sys.argv[1:end])
+sys.argv[1:] = sys.argv[end + 1:]
+runpy.run_module("piptools", run_name="__main__", alter_sys=True)
+"""
+
+
+def command(interpreter: Interpreter, *, store: Store, environ: Mapping[str, str]) -> list[str]:
+    """Return the command that runs pip-tools under an interpreter.
+
+    envkit's own pip-tools serves every interpreter that it supports, so that nothing is fetched,
+    and the interpreter's own packages are not seen. For others an environment with an older
+    pip-tools is made in the store, once.
+
+    Raises:
+        MissingError: no pip-tools can be had for this interpreter.
+    """
+    folders = _own_folders(interpreter)
+    # Requirement files are UTF-8 everywhere, whatever the locale says.
+    if folders:
+        options = ["-I", "-S", "-X", "utf8"]
+        return [interpreter.executable, *options, "-c", _BOOTSTRAP, *folders, "--"]
+    tool = _tool_environment(interpreter, store, environ)
+    return [str(tool / "bin" / "python"), "-I", "-X", "utf8", "-m", "piptools"]
+
+
+def _own_folders(interpreter: Interpreter) -> tuple[str, ...]:
+    """Return the folders that hold pip-tools and all it needs; none if it does not run there."""
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    found: dict[str, Distribution] = {}
+    waiting = ["pip-tools"]
+    markers = {**interpreter.markers, "extra": ""}
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = owner = distribution(name)
+        except PackageNotFoundError:
+            return ()
+        if not SpecifierSet(owner.metadata["Requires-Python"] or "").contains(interpreter.version):
+            return ()
+        needed = map(Requirement, owner.requires or ())
+        waiting += [one.name for one in needed if not one.marker or one.marker.evaluate(markers)]
+    return tuple(dict.fromkeys(str(owner.locate_file("")) for owner in found.values()))
+
+
+def _tool_environment(
+    interpreter: Interpreter, store: Store, environ: Mapping[str, str]
+) -> Path:
+    """Return an environment with the newest pip-tools that an old interpreter can have."""
+    identity = f"{interpreter.executable}\n{interpreter.version}\n{interpreter.compatibility}"
+    entry = store.tools / f"pip-tools-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+    if entry.is_dir():
+        return entry
+    with store.temporary() as folder:
+        draft = folder / "tool"
+        virtualenv = [sys.executable, "-I", "-m", "virtualenv", "--quiet", "--no-periodic-update"]
+        made = process.run(
+            [*virtualenv, "--python", interpreter.executable, str(draft)], env=environ
+        )
+        if made.returncode:
+            raise _too_old(interpreter)
+        pip = [str(draft / "bin" / "python"), "-I", "-m", "pip"]
+        env = {**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        fetched = process.run([*pip, "install", "--quiet", "pip-tools"], env=env)
+        if fetched.returncode:
+            raise _too_old(interpreter)
+        publish(draft, entry)
+    return entry
+
+
+def _too_old(interpreter: Interpreter) -> MissingError:
+    return MissingError(
+        f"Python {interpreter.version} is not supported by envkit's pip-tools, "
+        "and an older one cannot be fetched for it",
+        "Lock for a newer Python, or check the network and the index (`pip config list`).",
+    )

@@ -1,0 +1,183 @@
+"""The only place that starts processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from envkit.errors import MissingError, ToolError
+
+# How long a child that was asked to stop may take, in seconds, before it is killed.
+_GRACE = 3.0
+
+_children: set[subprocess.Popen[str]] = set()
+_children_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A process that has ended: its command, its exit code and what it printed, as text."""
+
+    command: Sequence[str]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    def last_lines(self, count: int = 8) -> str:
+        """Return the last `count` lines that say something: of stderr, or else of stdout."""
+        lines = [line for line in (self.stderr.strip() or self.stdout).splitlines() if line.strip()]
+        return "\n".join(lines[-count:])
+
+
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run a program to its end and return what it printed; an exit code raises nothing.
+
+    Args:
+        command: the program and its arguments; no shell is involved.
+        cwd: the folder to run in; this process's own by default.
+        env: its whole environment; this process's own by default.
+        stdin: text for its standard input; empty by default.
+        on_line: called with each line of its standard output as it comes.
+
+    Raises:
+        MissingError: the program is not there or may not be executed.
+    """
+    child = _start(command, cwd, env)
+    printed: list[str] = []
+    complained: list[str] = []
+    assert child.stdin and child.stdout and child.stderr
+    drain = threading.Thread(target=complained.extend, args=(child.stderr,), daemon=True)
+    drain.start()
+    try:
+        feed = threading.Thread(target=_feed, args=(child, stdin or ""), daemon=True)
+        feed.start()
+        for line in child.stdout:
+            printed.append(line)
+            if on_line:
+                on_line(line.rstrip("\n"))
+        child.wait()
+        drain.join()
+    except BaseException:
+        _stop(child)
+        raise
+    finally:
+        with _children_lock:
+            _children.discard(child)
+    return Completed(
+        command=tuple(command),
+        returncode=child.returncode,
+        stdout="".join(printed),
+        stderr="".join(complained),
+    )
+
+
+def check(command: Sequence[str], *, what: str, hint: str = "", **options: object) -> Completed:
+    """Run a program as `run` does and return what it printed, if it succeeded.
+
+    Args:
+        command: the program and its arguments.
+        what: what was being done, for the error: "pip could not ...".
+        hint: what the user can do about a failure.
+        options: as for `run`.
+
+    Raises:
+        MissingError: the program is not there.
+        ToolError: it ended with another exit code than 0.
+    """
+    completed = run(command, **options)  # type: ignore[arg-type]
+    if completed.returncode:
+        raise ToolError(
+            f"{what} (exit code {completed.returncode}):\n{completed.last_lines()}", hint
+        )
+    return completed
+
+
+def replace(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become another program, so that signals, terminal and exit code are its own.
+
+    Raises:
+        MissingError: the program is not there or may not be executed.
+    """
+    try:
+        os.execvpe(command[0], list(command), dict(env))  # noqa: S606
+    except FileNotFoundError:
+        raise MissingError(f"{command[0]}: no such command") from None
+    except OSError as error:
+        raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
+
+
+def detach(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+    """Start a program in a session of its own, which outlives this one; its output is dropped."""
+    subprocess.Popen(
+        list(command),
+        env=None if env is None else dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def stop_all() -> None:
+    """Stop every child that is still running, in bounded time."""
+    with _children_lock:
+        children = list(_children)
+    for child in children:
+        _stop(child)
+
+
+def _start(
+    command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
+    try:
+        child = subprocess.Popen(
+            list(command),
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    except FileNotFoundError:
+        raise MissingError(f"{command[0]}: no such command") from None
+    except OSError as error:
+        raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
+    with _children_lock:
+        _children.add(child)
+    return child
+
+
+def _feed(child: subprocess.Popen[str], text: str) -> None:
+    assert child.stdin
+    try:
+        child.stdin.write(text)
+        child.stdin.close()
+    except OSError:
+        pass  # it ended without reading everything, which is its right
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,179 @@
+"""A project: the folder with the settings, its groups and their files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from envkit.config import Config, Setting, load, read_toml
+from envkit.errors import UsageError
+
+DEFAULT_GROUP = "default"
+
+# As a group's name becomes part of a file's name, it has the letters that a distribution's may.
+_GROUP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A named set of requirements: where they are written and where they are locked.
+
+    Attributes:
+        name: "default", or what stands behind `requirements-` in the file's name.
+        inputs: the files that say what is wanted: the `.in` file, `pyproject.toml`; some may
+            be missing.
+        lock: the compiled file.
+    """
+
+    name: str
+    inputs: tuple[Path, ...]
+    lock: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A folder with `[tool.envkit]` in `pyproject.toml`, or `envkit.toml`.
+
+    Attributes:
+        root: the folder, absolute.
+        settings_file: the file that makes it a project.
+        pyproject: what `pyproject.toml` says; empty without one.
+        config: the settings.
+    """
+
+    root: Path
+    settings_file: Path
+    pyproject: Mapping[str, Any]
+    config: Config
+
+    @property
+    def environment(self) -> Path:
+        """The folder of the environment."""
+        return self.root / ".venv"
+
+    @property
+    def name(self) -> str:
+        """What the project calls itself; the folder's name if it does not say."""
+        return str(self.pyproject.get("project", {}).get("name") or self.root.name)
+
+    @property
+    def requires_python(self) -> str | None:
+        """`[project] requires-python`, a specifier set (PEP 621)."""
+        value = self.pyproject.get("project", {}).get("requires-python")
+        return None if value is None else str(value)
+
+    @property
+    def editable(self) -> bool:
+        """Whether the project itself is installed: if set so, or if it has a build system."""
+        chosen = self.config.editable.value
+        return "build-system" in self.pyproject if chosen is None else chosen
+
+    @property
+    def static_dependencies(self) -> tuple[str, ...]:
+        """`[project] dependencies`, where they stand there and are not dynamic (PEP 621)."""
+        return tuple(self.pyproject.get("project", {}).get("dependencies", ()))
+
+    def python_request(self, locked: str = "") -> str:
+        """Return what decides the interpreter: the setting, the lock, or `requires-python`.
+
+        Args:
+            locked: the Python that the lock was compiled for, if there is a lock.
+        """
+        return self.config.python.value or locked or self.requires_python or ""
+
+    def group(self, name: str) -> Group:
+        """Return a group by its name, whether or not its files exist.
+
+        Raises:
+            UsageError: the name cannot be part of a file's name.
+        """
+        if not _GROUP_NAME.fullmatch(name):
+            raise UsageError(f"{name!r} cannot name a group", "Use letters, digits, '.', '_', '-'.")
+        stem = "requirements" if name == DEFAULT_GROUP else f"requirements-{name}"
+        inputs = [self.root / f"{stem}.in"]
+        if name == DEFAULT_GROUP and self.static_dependencies:
+            inputs.append(self.root / "pyproject.toml")
+        return Group(name=name, inputs=tuple(inputs), lock=self.root / f"{stem}.txt")
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups that have an input: the default one first, then by name."""
+        names = sorted(path.stem[13:] for path in self.root.glob("requirements-*.in"))
+        found = [self.group(name) for name in (DEFAULT_GROUP, *names)]
+        return tuple(group for group in found if any(path.is_file() for path in group.inputs))
+
+    def choose(self, *, added: tuple[str, ...] = (), default: bool = True) -> tuple[Group, ...]:
+        """Return the groups to install, in a fixed order.
+
+        Args:
+            added: groups named by the user, beside the configured ones.
+            default: whether the group `default` is taken.
+
+        Raises:
+            UsageError: a group has neither an input nor a lock.
+        """
+        names = [*self.config.groups.value, *added]
+        chosen = dict.fromkeys(name for name in names if default or name != DEFAULT_GROUP)
+        groups = sorted(map(self.group, chosen), key=lambda g: (g.name != DEFAULT_GROUP, g.name))
+        for group in groups:
+            if not group.lock.is_file() and not any(path.is_file() for path in group.inputs):
+                raise UsageError(
+                    f"There is no group {group.name}: {group.inputs[0].name} does not exist",
+                    f"Groups here: {', '.join(g.name for g in self.groups()) or 'none'}.",
+                )
+        return tuple(groups)
+
+
+def find(start: Path, environ: Mapping[str, str]) -> Project:
+    """Return the project that a folder is in: its own, or the nearest above it.
+
+    Raises:
+        UsageError: there is none, or a folder has both kinds of settings.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        project = read(folder, environ)
+        if project:
+            return project
+    raise UsageError(
+        f"{start} is not in a project: no envkit.toml, no [tool.envkit] in a pyproject.toml",
+        "Run `envkit init` in the folder of your repository.",
+    )
+
+
+def read(root: Path, environ: Mapping[str, str]) -> Project | None:
+    """Return the project whose own folder this is, or None.
+
+    Raises:
+        UsageError: the folder has both kinds of settings, or they cannot be understood.
+    """
+    own_file, pyproject_file = root / "envkit.toml", root / "pyproject.toml"
+    pyproject = read_toml(pyproject_file) if pyproject_file.is_file() else {}
+    table = pyproject.get("tool", {}).get("envkit")
+    if own_file.is_file():
+        if table is not None:
+            raise UsageError(
+                f"{root}: both envkit.toml and [tool.envkit] in pyproject.toml",
+                "Keep one of them.",
+            )
+        file, table = own_file, read_toml(own_file)
+    elif table is not None:
+        file = pyproject_file
+    else:
+        return None
+    if not isinstance(table, dict):
+        raise UsageError(f"{file.name}: tool.envkit: must be a table")
+    return Project(
+        root=root,
+        settings_file=file,
+        pyproject=pyproject,
+        config=load(table, file=file, environ=environ),
+    )
+
+
+def with_option(project: Project, key: str, value: object, option: str) -> Project:
+    """Return the project with one setting overridden by an option of the command line."""
+    setting: Setting[Any] = Setting(value=value, source=option)
+    return replace(project, config=replace(project.config, **{key: setting}))

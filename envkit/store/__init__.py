@@ -1,0 +1,1 @@
+"""The store: what environments are made of, kept once for all projects of a user."""

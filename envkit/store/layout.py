@@ -1,0 +1,163 @@
+"""Where things stand in the store, and how they come to stand there: whole, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from envkit.errors import EnvkitError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A folder of versioned buckets, whose entries appear by one rename and never change.
+
+    A bucket's number is raised when the form of its entries changes, so that two versions of
+    envkit can share a store.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: Path
+
+    @property
+    def wheels(self) -> Path:
+        """Unpacked wheels, each under the sha256 of its archive."""
+        return self.root / "wheels-v1"
+
+    @property
+    def builds(self) -> Path:
+        """Wheels built here, each under the sha256 of its sdist and what it was built for."""
+        return self.root / "builds-v1"
+
+    @property
+    def bytecode(self) -> Path:
+        """Byte-code of entries, for one kind of interpreter each."""
+        return self.root / "bytecode-v1"
+
+    @property
+    def selections(self) -> Path:
+        """Which entry a pin means on one kind of interpreter."""
+        return self.root / "selections-v1"
+
+    @property
+    def interpreters(self) -> Path:
+        """What interpreters said of themselves."""
+        return self.root / "interpreters-v1"
+
+    @property
+    def skeletons(self) -> Path:
+        """Empty environments, one for each interpreter."""
+        return self.root / "skeletons-v1"
+
+    @property
+    def tools(self) -> Path:
+        """Environments that hold tools for interpreters which envkit's own do not support."""
+        return self.root / "tools-v1"
+
+    @property
+    def spares(self) -> Path:
+        """The other halves of environments, one for each project."""
+        return self.root / "spares-v1"
+
+    def prepare(self) -> None:
+        """Make the store's folder if it is not there.
+
+        Raises:
+            UsageError: it cannot be made or written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+            (self.root / "tmp").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self.root}: the store cannot be written: {error.strerror}",
+                "Name another folder with $ENVKIT_STORE or [tool.envkit] store.",
+            ) from None
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Lend a folder on the store's filesystem, taken away at the end.
+
+        Folders that killed commands left behind are taken away as well: the kernel holds a lock
+        on each for as long as its command lives.
+        """
+        self.prepare()
+        folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._sweep()
+            yield folder
+        finally:
+            remove_tree(folder)
+            os.close(descriptor)
+
+    def _sweep(self) -> None:
+        for folder in (self.root / "tmp").iterdir():
+            try:
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(folder)
+            except BlockingIOError:
+                pass  # its command lives
+            finally:
+                os.close(descriptor)
+
+
+def locate(configured: Path | None, environ: Mapping[str, str]) -> Store:
+    """Return the store of this user.
+
+    Args:
+        configured: the folder that the settings name, if any.
+        environ: the environment, for the platform's own place ($XDG_DATA_HOME and the like).
+
+    Raises:
+        UsageError: no place is named, and none can be told without a home folder.
+    """
+    if configured:
+        return Store(root=Path(os.path.abspath(configured)))
+    if environ.get("XDG_DATA_HOME"):
+        return Store(root=Path(environ["XDG_DATA_HOME"]) / "envkit")
+    import platformdirs
+
+    folder = platformdirs.user_data_path("envkit")
+    if not folder.is_absolute():
+        raise UsageError("There is no home folder to keep the store in", "Set $ENVKIT_STORE.")
+    return Store(root=folder)
+
+
+def publish(draft: Path, entry: Path) -> None:
+    """Let a finished folder appear in the store by one rename.
+
+    Where another process was first, the draft is taken away: both are made of the same bytes.
+
+    Raises:
+        EnvkitError: the disk or the filesystem refuses.
+    """
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        draft.rename(entry)
+    except OSError as error:
+        if not entry.is_dir():
+            raise EnvkitError(f"{entry}: cannot be stored: {error.strerror}") from None
+        remove_tree(draft)
+
+
+def remove_tree(folder: Path) -> None:
+    """Take a folder away; what has gone already is no error."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        if folder.exists():
+            remove_tree(folder)

@@ -1,0 +1,192 @@
+"""Unpacked wheels: from an archive with the right hash to an entry in installed form."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from envkit.errors import IntegrityError
+from envkit.store import manifest
+from envkit.store.archive import Member, Wheel, file_sha256
+from envkit.store.layout import Store, publish
+from envkit.store.manifest import DATA, SCRIPTS, SITE, TREE, File, Manifest
+
+# What stands in INSTALLER (PEP 376), so that other tools can tell who put a distribution there.
+_INSTALLER = b"envkit\n"
+
+# What an installer writes into `.dist-info`, whatever the wheel may have there.
+_ADDED = ("RECORD", "INSTALLER", "REQUESTED")
+
+
+def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> None:
+    """Unpack a wheel into an entry of the store.
+
+    Args:
+        archive: the wheel.
+        name: the normalized name of the distribution that it has to be.
+        sha256: the digest, in hex, that the archive has to have.
+        entry: where the entry is to appear; if it is there already, nothing is done.
+        draft: a path on the store's filesystem to make it at.
+
+    Raises:
+        IntegrityError: the archive is not the one meant, or is damaged or hostile.
+        OSError: the disk refuses.
+    """
+    if entry.is_dir():
+        return
+    found = file_sha256(archive)
+    if found != sha256:
+        raise IntegrityError(
+            f"{archive.name}: its sha256 is {found}, not {sha256}",
+            "Nothing was installed from it. The index serves another file than the lock names.",
+        )
+    with Wheel(archive, name) as wheel:
+        _unpack(wheel, draft).write(str(draft))
+    publish(draft, entry)
+
+
+def _unpack(wheel: Wheel, draft: Path) -> Manifest:
+    tree = draft / TREE
+    folders: dict[str, list[File]] = {}
+    tree.mkdir(parents=True)
+    for member in sorted(wheel.members, key=lambda member: member.place):
+        if _is_replaced(member, wheel.dist_info):
+            continue
+        folder = _folder(tree, os.path.dirname(member.place), folders)
+        file = wheel.extract(member, os.path.join(tree, member.place))
+        folder.append(file)
+    _sort_scripts(tree, folders)
+    _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
+    return Manifest(
+        path=str(draft),
+        name=wheel.metadata["Name"],
+        version=wheel.metadata.get("Version", ""),
+        dist_info=wheel.dist_info,
+        console_scripts=wheel.entry_points("console_scripts"),
+        gui_scripts=wheel.entry_points("gui_scripts"),
+        requires=tuple(wheel.metadata.get_all("Requires-Dist", ())),
+        requires_python=wheel.metadata.get("Requires-Python", ""),
+        source=wheel.label,
+        folders={folder: tuple(sorted(folders[folder])) for folder in sorted(folders)},
+    )
+
+
+def _is_replaced(member: Member, dist_info: str) -> bool:
+    return member.place in {f"{SITE}/{dist_info}/{name}" for name in _ADDED}
+
+
+def _folder(tree: Path, folder: str, folders: dict[str, list[File]]) -> list[File]:
+    """Return the list of a folder's files, making the folder when it is first met."""
+    if folder not in folders:
+        os.makedirs(os.path.join(tree, folder), exist_ok=True)
+        folders[folder] = []
+    return folders[folder]
+
+
+def _sort_scripts(tree: Path, folders: dict[str, list[File]]) -> None:
+    """Move scripts that need no rewriting to where they can be linked from: `bin` below the root.
+
+    Those that begin with `#!python` are rewritten for each environment (binary distribution
+    format, "Recommended installer features"); a compiled program is the same in all of them.
+    """
+    scripts = folders.pop(SCRIPTS, [])
+    kept: list[File] = []
+    for file in scripts:
+        path = os.path.join(tree, SCRIPTS, file.name)
+        with open(path, "rb") as opened:
+            if opened.read(8) == b"#!python":
+                kept.append(file)
+                continue
+        _folder(tree, f"{DATA}/bin", folders).append(file._replace(executable=True))
+        os.rename(path, os.path.join(tree, DATA, "bin", file.name))
+        os.chmod(os.path.join(tree, DATA, "bin", file.name), 0o555)
+    if kept:
+        folders[SCRIPTS] = kept
+
+
+def _write_metadata(tree: Path, dist_info: str, folders: dict[str, list[File]]) -> None:
+    """Write what an installer adds: INSTALLER, REQUESTED and RECORD (PEP 376, PEP 627).
+
+    RECORD has everything but what differs between environments: scripts and headers, for which
+    an environment's own RECORD has lines of its own.
+    """
+    files = _folder(tree, dist_info, folders)
+    files.append(_write(os.path.join(tree, dist_info, "INSTALLER"), _INSTALLER))
+    files.append(_write(os.path.join(tree, dist_info, "REQUESTED"), b""))
+    record = record_lines(
+        (place(folder, file.name), file.sha256, file.size)
+        for folder in folders
+        if folder.partition("/")[0] in (SITE, DATA)
+        for file in folders[folder]
+    )
+    files.append(
+        _write(os.path.join(tree, dist_info, "RECORD"), record + own_record_line(dist_info))
+    )
+
+
+def place(folder: str, name: str) -> str:
+    """Return a file's path in RECORD: relative to site-packages, three folders below the root."""
+    scheme, _, rest = folder.partition("/")
+    path = f"{rest}/{name}" if rest else name
+    return path if scheme == SITE else f"../../../{path}"
+
+
+def own_record_line(dist_info: str) -> bytes:
+    """Return the line of RECORD for RECORD itself, which has neither hash nor size."""
+    return f"{dist_info.partition('/')[2]}/RECORD,,\n".encode()
+
+
+def record_lines(files: Iterable[tuple[str, str, int]]) -> bytes:
+    """Return lines of RECORD, sorted by path.
+
+    Args:
+        files: path as RECORD has it, sha256 in hex, size in bytes.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for path, sha256, size in sorted(files):
+        digest = base64.urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=").decode()
+        writer.writerow([path, f"sha256={digest}", size])
+    return text.getvalue().encode()
+
+
+def _write(path: str, content: bytes) -> File:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+    try:
+        os.write(descriptor, content)
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return File(
+        name=os.path.basename(path),
+        executable=False,
+        size=len(content),
+        mtime=status.st_mtime_ns,
+        inode=status.st_ino,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def selected(store: Store, key: str) -> Path | None:
+    """Return the entry that was chosen for a pin; None if none was, or it is not there any more."""
+    try:
+        target = os.readlink(store.selections / key)
+    except OSError:
+        return None
+    entry = Path(os.path.normpath(store.selections / target))
+    return entry if (entry / manifest.MANIFEST).is_file() else None
+
+
+def select(store: Store, key: str, entry: Path) -> None:
+    """Remember the entry that was chosen for a pin, as a relative symbolic link."""
+    store.selections.mkdir(parents=True, exist_ok=True)
+    draft = store.selections / f"{key}.{os.getpid()}"
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(os.path.relpath(entry, store.selections))
+    draft.replace(store.selections / key)
+
