@@ -24,7 +24,8 @@ if not __package__:  # run as a script
 
 from benchmarks import report
 from benchmarks.indexes import read_pip_settings, uv_settings
-from benchmarks.locks import LAST, RECIPES, LockError, Maker, Series, UvProjects
+from benchmarks.locks import LockError, Maker, Series, UvProjects
+from benchmarks.recipes import LAST, RECIPES
 from benchmarks.scenarios import ROWS, Bench, Sample, Settings
 from benchmarks.timing import Limits
 from benchmarks.tools import Checkout, Toolbox, base_env, variants
@@ -160,9 +161,13 @@ def _facts(
         "Measured": time.strftime("%Y-%m-%d"),
         "Tools": ", ".join(versions),
         "Python": _output([python, "-VV"], env),
-        "Machine": f"{os.cpu_count()} cores ({_processor()}), {platform.platform(terse=True)}",
+        "Machine": f"{os.cpu_count()} cores ({_processor()}), {_system()}",
         "Load before": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _system() -> str:
+    return f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
 
 
 def _processor() -> str:

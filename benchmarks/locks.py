@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.recipes import LAST, Recipe
+
 LOCK_LIMIT = 1800.0  # seconds that one compilation may take
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)([^\\]*)")
 _PIPTOOLS_OPTIONS = (
@@ -28,96 +30,10 @@ _PIPTOOLS_OPTIONS = (
     "--no-emit-find-links",
     "--no-emit-trusted-host",
 )
-_HUNDRED = (
-    "numpy",
-    "requests",
-    "flask",
-    "pandas",
-    "scikit-learn",
-    "matplotlib",
-    "jupyterlab",
-    "pytest",
-)
-_MORE = (
-    "tensorflow-cpu",
-    "dask[complete]",
-    "polars",
-    "fastapi",
-    "sqlalchemy",
-    "boto3",
-    "statsmodels",
-    "pytest-cov",
-    "pytest-xdist",
-    "mypy",
-    "ruff",
-    "black",
-    "sphinx",
-    "pre-commit",
-)
-_SMALL = (
-    "flask",
-    "requests",
-    "jinja2",
-    "werkzeug",
-    "markupsafe",
-    "click",
-    "charset-normalizer",
-    "urllib3",
-    "certifi",
-    "idna",
-)
 
 
 class LockError(Exception):
     """A lock could not be made; the message says which and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What a size stands for: requirements, the eleven distributions bumped, the heavy imports.
-
-    ``bumped[0]`` tells state 0 from state 1; it only serves to bring an environment into a
-    realistic state.
-    """
-
-    size: int
-    requirements: tuple[str, ...]
-    bumped: tuple[str, ...]
-    imports: tuple[str, ...]
-
-
-RECIPES = {
-    recipe.size: recipe
-    for recipe in (
-        Recipe(
-            size=3,
-            requirements=_HUNDRED[:3],
-            bumped=("numpy", *_SMALL),
-            imports=("numpy", "requests", "flask"),
-        ),
-        Recipe(
-            size=100,
-            requirements=_HUNDRED,
-            bumped=("platformdirs", *_SMALL),
-            imports=(
-                "numpy, requests, flask, pandas, scipy.stats, sklearn.linear_model",
-                "sklearn.ensemble, matplotlib.pyplot, jupyterlab.labapp, IPython, pytest",
-            ),
-        ),
-        Recipe(
-            size=150,
-            requirements=_HUNDRED + _MORE,
-            bumped=("platformdirs", *_SMALL),
-            imports=(
-                "numpy, requests, flask, pandas, scipy.stats, sklearn.linear_model",
-                "sklearn.ensemble, matplotlib.pyplot, jupyterlab.labapp, IPython, pytest",
-                "tensorflow, dask.dataframe, distributed, polars, pyarrow, fastapi, sqlalchemy.orm",
-                "boto3, statsmodels.api, sphinx.application",
-            ),
-        ),
-    )
-}
-LAST = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +147,11 @@ class Series:
         building.mkdir(parents=True)
         (building / "requirements.in").write_text(self._inputs(number))
         (building / "envkit.toml").write_text(f'python = "{self._maker.version}"\n')
-        mixed = None if self._maker.envkit or number in (0, LAST) else self._mixed(number)
-        if mixed is not None:
-            (building / "requirements.txt").write_text(mixed)
-        else:
-            if number < LAST:
-                shutil.copy(self.state(LAST).folder / "requirements.txt", building)
+        if number < LAST:
+            mixed = self._mixed(number) if number else None
+            known = mixed or (self.state(LAST).folder / "requirements.txt").read_text()
+            (building / "requirements.txt").write_text(known)
+        if number in (0, LAST) or mixed is None or self._maker.envkit:
             self._maker.compile(building)
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
@@ -244,8 +159,8 @@ class Series:
     def _mixed(self, number: int) -> str | None:
         """Put a lock together from those of the first and the last state; None if that is unsafe.
 
-        A shortcut for pip-tools, which needs minutes for each; it holds where the two differ by the
-        bumped pins alone.
+        A shortcut, since pip-tools can need minutes for each; it holds where the two differ by the
+        bumped pins alone. envkit compiles it once more, which is quick with all pins kept.
         """
         if self.changes(0, LAST) != sorted(self.recipe.bumped):
             return None

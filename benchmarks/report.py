@@ -59,14 +59,8 @@ def tables(samples: Iterable[Sample], facts: Mapping[str, str], sizes: Mapping[i
         }
         groups = {row: found for row, found in groups.items() if found}
         lines += ["", f"### {sizes.get(size, size)}", "", *_summary(groups)]
-        lines += [
-            "",
-            "<details><summary>Every variant</summary>",
-            "",
-            *_details(groups),
-            "",
-            "</details>",
-        ]
+        lines += ["", "<details><summary>Every variant</summary>", ""]
+        lines += [*_details(groups), "", "</details>"]
         lines += _failures(groups)
     return "\n".join(lines) + "\n"
 
@@ -78,7 +72,7 @@ def reference(found: Sequence[Series]) -> Series | None:
 
 
 def write(readme: Path, text: str) -> None:
-    """Put ``text`` between the markers of ``readme``; raises `ValueError` when it does not have both."""
+    """Put ``text`` between the markers of ``readme``; `ValueError` when one is missing."""
     head, begin, rest = readme.read_text().partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:

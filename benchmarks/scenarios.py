@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.locks import LAST, LockError, Series
+from benchmarks.locks import LockError, Series
+from benchmarks.recipes import LAST
 from benchmarks.timing import Limits, Outcome, run, wait_for_lock
 from benchmarks.tools import Checkout, Toolbox, Variant, differs
 
@@ -88,7 +89,8 @@ class Bench:
         """Take the samples of ``rows``: round after round, in each one variant after another."""
         shutil.rmtree(self._place, ignore_errors=True)
         shutil.rmtree(self._settings.work / "caches" / "envkit", ignore_errors=True)
-        if any(row != "cold" for row in rows):
+        if not self._toolbox.matplotlib.exists() or any(row != "cold" for row in rows):
+            self._toolbox.matplotlib.mkdir(parents=True, exist_ok=True)
             self._prime()
         for row in rows:
             yield from self._alternate(row)
@@ -142,6 +144,8 @@ class Bench:
         yield there
         if there.error is None:
             yield self._timed("back", variant, number, LAST)
+        else:
+            yield self._sample("back", variant, number, error="it never got there")
 
     def _warm(self, variant: Variant, number: int) -> Iterator[Sample]:
         if variant.slug in self._unusable:
@@ -168,23 +172,39 @@ class Bench:
         sample = self._sample(row, variant, number)
         installed = self._judge(sample, outcome, installs, project, LAST)
         yield installed
-        if variant.imports_in(row) and installed.seconds is not None:
-            if len(outcome.timings) > installs:
-                seconds = outcome.timings[installs].seconds
-                yield self._sample(f"{row}-import", variant, number, seconds=seconds)
-                if row == "cold":
-                    total = installed.seconds + seconds
-                    yield self._sample("cold-total", variant, number, seconds=total)
-            else:
-                yield self._sample(f"{row}-import", variant, number, error=outcome.error)
+        if variant.imports_in(row):
+            yield from self._imported(row, installed, outcome, installs)
         self._wait(caches)
         shutil.rmtree(project, ignore_errors=True)
+
+    def _imported(
+        self, row: str, installed: Sample, outcome: Outcome, installs: int
+    ) -> Iterator[Sample]:
+        """Give the rows that follow from the command after the first ``installs`` ones."""
+        rows = [f"{row}-import", *(["cold-total"] if row == "cold" else [])]
+        error = outcome.error
+        if installed.seconds is None:
+            error = "the install before it failed"
+        before = 0.0
+        for name in rows:
+            seconds = None if error else before + outcome.timings[installs].seconds
+            yield Sample(
+                size=installed.size,
+                row=name,
+                tool=installed.tool,
+                label=installed.label,
+                round=installed.round,
+                seconds=seconds,
+                error=error,
+            )
+            before = installed.seconds or 0.0
 
     # The pieces they are made of.
 
     def _prime(self) -> None:
         """Fill every tool's caches with all that the rows install; untimed."""
         primed: set[tuple[str, str]] = set()
+        imported = False
         for variant in self._settings.variants:
             if variant.extra or (variant.tool, variant.kind) in primed or variant.offline:
                 continue
@@ -198,9 +218,8 @@ class Bench:
                     if (other.tool, other.kind) == (variant.tool, variant.kind):
                         self._unusable[other.slug] = str(error)
                 continue
-            if (
-                len(primed) == 1
-            ):  # matplotlib's list of fonts is made once a user, not once an environment
+            if not imported:  # matplotlib's list of fonts is made once a user
+                imported = True
                 command = self._toolbox.heavy_import(
                     self._project(variant), self._series.recipe.imports, self._caches(variant)
                 )

@@ -109,7 +109,8 @@ def _batches(pins: Sequence[Pin], workers: int) -> list[list[Pin]]:
 
 def _key(pin: Pin, interpreter: Interpreter) -> str:
     """Return the name of the choice that pip makes among the files that a pin allows."""
-    text = "\0".join([pin.name, pin.version, pin.url, interpreter.compatibility, *sorted(pin.hashes)])
+    allowed = sorted(pin.hashes)
+    text = "\0".join([pin.name, pin.version, pin.url, interpreter.compatibility, *allowed])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
@@ -135,24 +136,17 @@ class _Fetcher:
 
     def bring(self, pins: Sequence[Pin]) -> None:
         """Fetch a batch, build its sdists, unpack everything and remember what was chosen."""
-        archives = self._download(pins)
         jobs, entries = [], []
-        for number, (pin, archive, sha256) in enumerate(archives):
-            entry = self._store.wheels / sha256
-            if archive.suffix != ".whl":
-                entry = self._store.builds / f"{sha256}-{_digest(self._interpreter.compatibility)}"
-                archive = self._build(pin, archive)
-                sha256 = file_sha256(archive)
+        for pin, archive, sha256 in self._download(pins):
+            if archive.suffix == ".whl":
+                entry = self._store.wheels / sha256
+                jobs.append(self._job(pin, archive, sha256, entry))
+            else:
+                kind = hashlib.sha256(self._interpreter.compatibility.encode()).hexdigest()[:16]
+                entry = self._store.builds / f"{sha256}-{kind}"
+                built = self._build(pin, archive)
+                jobs.append(self._job(pin, built, file_sha256(built), entry))
             entries.append((pin, entry))
-            jobs.append(
-                {
-                    "archive": str(archive),
-                    "name": pin.name,
-                    "sha256": sha256,
-                    "entry": str(entry),
-                    "draft": str(self._folder / f"draft-{number}"),
-                }
-            )
         self._unpack(jobs)
         for pin, entry in entries:
             wheels.select(self._store, _key(pin, self._interpreter), entry)
@@ -202,6 +196,16 @@ class _Fetcher:
             raise ToolError(f"Building {pin} from its sdist gave {len(built)} wheels, not one")
         return built[0]
 
+    def _job(self, pin: Pin, archive: Path, sha256: str, entry: Path) -> Mapping[str, str]:
+        """Return the arguments of one `wheels.add`."""
+        return {
+            "archive": str(archive),
+            "name": pin.name,
+            "sha256": sha256,
+            "entry": str(entry),
+            "draft": str(self._folder / f"draft-{pin.name}"),
+        }
+
     def _unpack(self, jobs: Sequence[Mapping[str, str]]) -> None:
         """Unpack wheels in a process of their own, so that batches do not wait for each other."""
         failures: list[EnvkitError] = []
@@ -234,7 +238,3 @@ class _Fetcher:
             self._progress.fetched += max(0, int(found[1]) - self._current)
         self._current = int(found[1])
         self._report(self._progress)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

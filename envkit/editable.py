@@ -19,6 +19,9 @@ from envkit.store.layout import Store
 # What an editable wheel's metadata may depend on; code is not in it.
 _DESCRIPTIONS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.in")
 
+# What stands for the version of a project that is used in place, and has whichever it has now.
+VERSION = "(editable)"
+
 
 def entry(project: Project, interpreter: Interpreter, store: Store) -> Path:
     """Return where the project's editable wheel, as it is described now, is kept."""
@@ -50,12 +53,12 @@ def build(
         python = _environment(interpreter, folder / "env")
 
         def run(
-            command: Sequence[str],
+            cmd: Sequence[str],
             cwd: str | None = None,
             extra_environ: Mapping[str, str] | None = None,
         ) -> None:
             process.check(
-                command,
+                cmd,
                 what=f"Building {project.name} in editable form failed",
                 cwd=Path(cwd) if cwd else None,
                 env={**environ, **(extra_environ or {})},

@@ -16,12 +16,13 @@ from envkit import downloads, editable, interpreter, lock, pip, process
 from envkit.environment import halves, parts, skeleton, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.parts import Distribution, Part
-from envkit.environment.tree import Altered
+from envkit.environment.tree import AlteredError
 from envkit.errors import EnvkitError, MissingError, UsageError
 from envkit.interpreter import Interpreter
 from envkit.lock import Lock, Pin
 from envkit.project import Group, Project
-from envkit.store import bytecode, layout, manifest, wheels
+from envkit.render import count
+from envkit.store import bytecode, manifest, wheels
 from envkit.store.archive import file_sha256
 from envkit.store.layout import Store
 
@@ -58,6 +59,8 @@ class Plan:
         lacking: those of them that the store does not have.
         inputs: the files that were read, each with its state before.
         changes: what will be different to a user.
+        changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
+            say, or somebody put something into it.
     """
 
     request: Request
@@ -66,6 +69,7 @@ class Plan:
     lacking: tuple[Pin, ...]
     inputs: Mapping[str, str]
     changes: tuple[halves.Change, ...]
+    changed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +107,18 @@ def plan(request: Request) -> Plan:
     pins = lock.select(locks, python.markers)
     lacking = tuple(pin for pin in pins if not downloads.find(request.store, pin, python))
     live = Half(str(project.environment))
+    versions = {pin.name: pin.version or pin.url for pin in pins}
+    if project.editable:
+        versions[lock.normalize(project.name)] = editable.VERSION
+    changes = halves.changes(live, versions)
     return Plan(
         request=request,
         interpreter=python,
         pins=pins,
         lacking=lacking,
         inputs=inputs,
-        changes=halves.changes(live, {pin.name: pin.version or pin.url for pin in pins}),
+        changes=changes,
+        changed=bool(changes or lacking) or live.is_drifted(python),
     )
 
 
@@ -170,7 +179,7 @@ def apply(
     """
     try:
         return _apply(chosen, report, say)
-    except Altered as altered:
+    except AlteredError as altered:
         entry = _set_aside(chosen.request.store, altered)
         say(f"{entry} was altered in the store; it is set aside and fetched again")
         return _apply(plan(chosen.request), report, say)
@@ -184,7 +193,7 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
     if not request.replace:
         halves.refuse_foreign(live)
     if chosen.lacking:
-        say(f"Fetching {_count(len(chosen.lacking), 'distribution')}")
+        say(f"Fetching {count(len(chosen.lacking), 'distribution')}")
         downloads.fetch(
             store,
             chosen.lacking,
@@ -197,15 +206,13 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
     with home.locked(say):
         live, spare = Half(home.live), Half(home.spare)
         changes = halves.changes(live, {part.name: part.version for part in wanted.parts})
-        if live.has(wanted) and not stamp.changed_folders(live.path, live.stamp["container"]):
-            halves.restamp(live, wanted)
-            touched = False
-        else:
+        touched = not live.has(wanted) or live.is_drifted(chosen.interpreter)
+        if touched:
             _turn(live, spare, wanted)
-            touched = True
-    compiling = request.project.config.compile.value == "background" and any(
-        isinstance(part, Distribution) and not part.bytecode for part in wanted.parts
-    )
+        else:
+            halves.restamp(live, wanted)
+        compiling = Half(home.live).lacks_bytecode(wanted)
+    compiling = compiling and request.project.config.compile.value == "background"
     if compiling:
         process.detach(
             [sys.executable, "-m", "envkit.background", str(request.project.root), *wanted.groups],
@@ -218,6 +225,21 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
         fetched=len(chosen.lacking),
         compiling=compiling,
     )
+
+
+def drift(chosen: Plan) -> list[tuple[str, str]]:
+    """Return what was changed in an environment that has what the locks say.
+
+    Returns:
+        Path relative to the environment and "added", "missing" or "altered"; nothing where
+        the environment is not what the locks say anyway.
+    """
+    if chosen.lacking or chosen.changes:
+        return []
+    home = _Home(chosen.request.project, chosen.request.store)
+    live = Half(home.live)
+    wanted = _wanted(chosen, home, lambda _: None)
+    return halves.drift(live, wanted) if live.has(wanted) else []
 
 
 def complete(request: Request) -> None:
@@ -259,6 +281,7 @@ class _Home:
         root = str(project.root)
         name = f"{project.root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
         self._folder = store.spares / name
+        self.mutex = str(self._folder / "lock")
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.
         self.spare = f"{root}/.envkit/spare" if self.copies else str(self._folder / "spare")
@@ -270,7 +293,7 @@ class _Home:
         os.makedirs(os.path.dirname(self.spare), exist_ok=True)
         if self.copies:
             Path(self.spare).with_name(".gitignore").write_text("*\n")
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.mutex, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -314,11 +337,9 @@ def _wanted(chosen: Plan, home: _Home, say: Callable[[str], None]) -> Wanted:
         entry = editable.entry(project, python, store)
         if not entry.is_dir():
             say(f"Building {project.name} in editable form")
-            editable.build(
-                project, python, store, environ=request.environ, offline=request.offline
-            )
+            editable.build(project, python, store, environ=request.environ, offline=request.offline)
         url = editable.direct_url(project)
-        found.append(distribution(lock.normalize(project.name), "editable", entry, url))
+        found.append(distribution(lock.normalize(project.name), editable.VERSION, entry, url))
     compiled = _with_bytecode(found, chosen, say)
     frame: Part = skeleton.make(store, python, home.live, project.name)
     return Wanted(
@@ -326,8 +347,11 @@ def _wanted(chosen: Plan, home: _Home, say: Callable[[str], None]) -> Wanted:
         interpreter=python,
         parts=(frame, *compiled),
         groups=tuple(group.name for group in request.groups),
+        configured=request.groups == project.choose(),
+        spare=home.spare,
+        mutex=home.mutex,
         inputs=chosen.inputs,
-        summary=f"{_count(len(chosen.pins), 'distribution')}, Python {python.version}",
+        summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
     )
 
 
@@ -342,7 +366,7 @@ def _with_bytecode(
     if setting == "now":
         lacking = [one for one in found if not bytecode.entry(store, one.entry, kind).is_dir()]
         if lacking:
-            say(f"Compiling {_count(len(lacking), 'distribution')}")
+            say(f"Compiling {count(len(lacking), 'distribution')}")
             compile_all(store, lacking, chosen.interpreter, idle=False)
     return [
         replace(one, bytecode=str(place))
@@ -395,7 +419,7 @@ def _seed(store: Store, python: Interpreter) -> Path:
     return entry
 
 
-def _set_aside(store: Store, altered: Altered) -> str:
+def _set_aside(store: Store, altered: AlteredError) -> str:
     """Take an entry that is not what it was out of use, and return its path."""
     bucket_and_name = Path(altered.source).relative_to(store.root).parts[:2]
     entry = store.root.joinpath(*bucket_and_name)
@@ -419,7 +443,3 @@ def _input_files(request: Request) -> Iterator[Path]:
     if project.editable:
         yield project.root / "setup.py"
         yield project.root / "setup.cfg"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

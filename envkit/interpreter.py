@@ -48,6 +48,18 @@ print(json.dumps({
 """
 
 
+# What `lowest` looks for: the minor versions of Python 3, and so many patches of each.
+_OLDEST_MINOR, _NEWEST_MINOR, _PATCHES = 8, 20, 40
+
+# Where version managers keep interpreters, used or not: the variable that moves the folder, where
+# it is without one, below it, the interpreters.
+_MANAGERS = (
+    ("PYENV_ROOT", ".pyenv", "versions"),
+    ("MISE_DATA_DIR", ".local/share/mise", "installs/python"),
+    ("ASDF_DATA_DIR", ".asdf", "installs/python"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
     """A Python on this machine.
@@ -100,6 +112,32 @@ def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interprete
     return interpreter
 
 
+def lowest(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interpreter:
+    """Return the interpreter with the lowest version among those that satisfy a specifier set.
+
+    What is resolved under it includes what only the older versions need.
+
+    Args:
+        request: a specifier set (PEP 440), as in ">=3.10".
+        cache: as for `find`.
+        environ: as for `find`.
+
+    Raises:
+        MissingError: no interpreter on the machine satisfies it.
+        UsageError: it is not a specifier set.
+    """
+    for minor in range(_OLDEST_MINOR, _NEWEST_MINOR + 1):
+        if not any(satisfies(f"3.{minor}.{patch}", request) for patch in range(_PATCHES)):
+            continue
+        try:
+            found = find(f"3.{minor}", cache=cache, environ=environ)
+        except MissingError:
+            continue
+        if satisfies(found.version, request):
+            return found
+    raise _missing(request)
+
+
 def probe(executable: str, *, cache: Path) -> Interpreter:
     """Return what identifies an interpreter, asking it only when it has changed.
 
@@ -134,8 +172,13 @@ def satisfies(version: str, request: str) -> bool:
         return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    text = request if request[0] in "<>=!~" else f"=={request}.*" if request.count(".") < 2 \
+    text = (
+        request
+        if request[0] in "<>=!~"
+        else f"=={request}.*"
+        if request.count(".") < 2
         else f"=={request}"
+    )
     try:
         return SpecifierSet(text).contains(version, prereleases=True)
     except InvalidSpecifier:
@@ -156,11 +199,29 @@ def _discover(request: str, environ: Mapping[str, str]) -> str:
         os.path.expanduser(request) or ">=3.8", try_first_with=[sys.executable], env=environ
     )
     if info is None:
-        raise _missing(request)
+        return _managed(request, environ)
     executable = info.system_executable or info.executable
     if executable is None:
         raise _missing(request)
     return os.path.abspath(executable)
+
+
+def _managed(request: str, environ: Mapping[str, str]) -> str:
+    """Return the newest fitting interpreter that pyenv, mise or asdf keep, whether or not in use.
+
+    Discovery follows their shims, which lead to the versions that are switched on here alone.
+    """
+    found: list[tuple[list[int], Path]] = []
+    for variable, usual, below in _MANAGERS:
+        root = environ.get(variable) or os.path.join(environ.get("HOME", ""), usual)
+        for folder in Path(root, below).glob("[0-9]*.[0-9]*.[0-9]*"):
+            executable = folder / "bin" / "python"
+            plain = folder.name.replace(".", "").isdigit()
+            if plain and satisfies(folder.name, request) and os.access(executable, os.X_OK):
+                found.append((list(map(int, folder.name.split("."))), executable))
+    if not found:
+        raise _missing(request)
+    return os.path.realpath(max(found)[1])
 
 
 def _is_path(request: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from envkit.errors import UsageError
 from envkit.project import DEFAULT_GROUP, Group, Project
 
 # The one comment line of ours: what the lock is for and the digest of what it was compiled from.
-_HEADER = re.compile(r"# envkit-lock: python=(?P<python>\S+) inputs=sha256:(?P<inputs>[0-9a-f]{64})")
+_HEADER = re.compile(
+    r"# envkit-lock: python=(?P<python>\S+) inputs=sha256:(?P<inputs>[0-9a-f]{64})"
+)
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*"
     r"(?:==\s*(?P<version>[A-Za-z0-9.!+_-]+)|@\s*(?P<url>\S+))\s*(?:;\s*(?P<marker>.*?))?\s*"
 )
 _SHA256 = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-_NESTED = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=)(?P<path>\S.*)")
+_NESTED = re.compile(r"(?:(?:-r|-c)\s*|(?:--requirement|--constraint)(?:\s+|=))(?P<path>\S.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,12 @@ def header(python: str, inputs: str) -> str:
     return f"# envkit-lock: python={python} inputs=sha256:{inputs}"
 
 
+def python_of(text: str) -> str:
+    """Return the Python that a lock's text says it is for; empty if it does not say."""
+    found = next(filter(None, map(_HEADER.fullmatch, text.splitlines())), None)
+    return found["python"] if found else ""
+
+
 def read(path: Path) -> Lock:
     """Return a lock.
 
@@ -121,6 +130,14 @@ def parse(text: str, path: Path) -> Lock:
     return Lock(path=path, python=python, inputs=inputs, pins=tuple(pins.values()))
 
 
+def pinned(text: str) -> Iterator[Pin]:
+    """Yield the pins in a requirements file, with or without hashes; other lines are skipped."""
+    for _, line in _logical_lines(text):
+        found = _PIN.fullmatch(line.partition(" --hash=")[0])
+        if found and not line.startswith("#"):
+            yield _pin(found, line)
+
+
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
     """Yield each line, continuation lines joined and comments behind a pin cut off."""
     number, pending = 0, ""
@@ -145,21 +162,25 @@ def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
 def _parse_pin(line: str, path: Path, number: int) -> Pin:
     where = f"{path.name}:{number}"
     if line.startswith("-"):
-        option = line.split()[0].partition("=")[0]
+        option = line.split(maxsplit=1)[0].partition("=")[0]
         raise UsageError(
             f"{where}: {option} cannot stand in a lock",
             "Put it into the .in file or pip's own configuration, then run `envkit lock`.",
         )
-    requirement, _, options = line.partition(" --hash=")
-    hashes = frozenset(_SHA256.findall("--hash=" + options))
+    requirement = line.partition(" --hash=")[0]
     found = _PIN.fullmatch(requirement)
     if not found:
         raise UsageError(
             f"{where}: not a pin: {requirement[:80]!r}",
             "A lock has lines like `name==1.2 --hash=sha256:...`; make it with `envkit lock`.",
         )
-    if not hashes:
-        raise UsageError(f"{where}: {found['name']} has no sha256 hash", "Run `envkit lock`.")
+    pin = _pin(found, line)
+    if not pin.hashes:
+        raise UsageError(f"{where}: {pin.name} has no sha256 hash", "Run `envkit lock`.")
+    return pin
+
+
+def _pin(found: re.Match[str], line: str) -> Pin:
     extras = (found["extras"] or "").split(",")
     return Pin(
         name=normalize(found["name"]),
@@ -167,7 +188,7 @@ def _parse_pin(line: str, path: Path, number: int) -> Pin:
         extras=tuple(extra.strip() for extra in extras if extra.strip()),
         marker=found["marker"] or "",
         url=found["url"] or "",
-        hashes=hashes,
+        hashes=frozenset(_SHA256.findall(line)),
     )
 
 
@@ -212,12 +233,18 @@ def input_files(group: Group) -> tuple[Path, ...]:
         path = waiting.pop(0)
         if path not in found and path.is_file():
             found[path] = None
-            nested = map(_NESTED.fullmatch, _meaning(path))
-            waiting += [path.parent / match["path"].strip() for match in nested if match]
+            nested = map(_NESTED.fullmatch, _meaning(_text(path)))
+            waiting += [
+                Path(os.path.normpath(path.parent / match["path"].strip()))
+                for match in nested
+                if match
+            ]
     return tuple(found)
 
 
-def inputs_digest(project: Project, group: Group, python: str) -> str:
+def inputs_digest(
+    project: Project, group: Group, python: str, *, default_lock: str | None = None
+) -> str:
     """Return the digest, in hex, of everything that a lock of this group is compiled from.
 
     Comments and empty lines do not count; the order of lines does.
@@ -226,15 +253,16 @@ def inputs_digest(project: Project, group: Group, python: str) -> str:
         project: the project.
         group: one of its groups.
         python: the Python that the lock is for, as its header has it.
+        default_lock: what the default group's lock is about to say, if not what it says now.
     """
-    files = list(input_files(group))
-    default = project.group(DEFAULT_GROUP)
-    if group.name != DEFAULT_GROUP and default.lock.is_file() and default.lock not in files:
-        files.append(default.lock)
+    default = project.group(DEFAULT_GROUP).lock
+    texts = {path: _text(path) for path in input_files(group) if path != default}
+    if group.name != DEFAULT_GROUP and (default_lock is not None or default.is_file()):
+        texts[default] = _text(default) if default_lock is None else default_lock
     digest = hashlib.sha256(f"python {python}\n".encode())
-    for path in files:
+    for path, text in texts.items():
         digest.update(f"file {_relative(path, project.root)}\n".encode())
-        digest.update("".join(f"{line}\n" for line in _meaning(path)).encode())
+        digest.update("".join(f"{line}\n" for line in _meaning(text)).encode())
     if group.name == DEFAULT_GROUP:
         for dependency in project.static_dependencies:
             digest.update(f"dependency {dependency}\n".encode())
@@ -249,12 +277,15 @@ def is_fresh(project: Project, group: Group, lock: Lock) -> bool:
     return not lock.inputs or lock.inputs == inputs_digest(project, group, lock.python)
 
 
-def _meaning(path: Path) -> list[str]:
-    """Return the lines of a requirements file that mean something."""
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
+
+
+def _meaning(text: str) -> list[str]:
+    """Return the lines of a requirements file that mean something."""
     lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in text.splitlines())
     return [line for line in lines if line]
 

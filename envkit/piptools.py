@@ -66,9 +66,7 @@ def _own_folders(interpreter: Interpreter) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(owner.locate_file("")) for owner in found.values()))
 
 
-def _tool_environment(
-    interpreter: Interpreter, store: Store, environ: Mapping[str, str]
-) -> Path:
+def _tool_environment(interpreter: Interpreter, store: Store, environ: Mapping[str, str]) -> Path:
     """Return an environment with the newest pip-tools that an old interpreter can have."""
     identity = f"{interpreter.executable}\n{interpreter.version}\n{interpreter.compatibility}"
     entry = store.tools / f"pip-tools-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"

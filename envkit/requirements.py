@@ -1,6 +1,4 @@
-"""Requirement files as people write them: their lines, the files they name, and what cannot be
-locked.
-"""
+"""Requirement files as people write them: their lines, and those of them that cannot be locked."""
 
 from __future__ import annotations
 
@@ -70,13 +68,16 @@ def split(text: str, file: str) -> Iterator[Line]:
         yield Line(file=file, number=first, text=pending.strip())
 
 
-def of_group(project: Project, group: Group, files: Iterable[Path]) -> tuple[Line, ...]:
+def of_group(
+    project: Project, group: Group, files: Iterable[Path], *, coming: Path | None = None
+) -> tuple[Line, ...]:
     """Return the lines that a group is compiled from.
 
     Args:
         project: the project.
         group: one of its groups.
         files: its requirement files, those that are named by others included.
+        coming: a file that may be named although it is not there yet.
 
     Raises:
         UsageError: a file cannot be read, or names one that is not there.
@@ -84,12 +85,11 @@ def of_group(project: Project, group: Group, files: Iterable[Path]) -> tuple[Lin
     lines: list[Line] = []
     for path in files:
         for line in split(read(path), shown(path, project.root)):
-            refuse_missing(line, path)
+            _refuse_missing(line, path, coming)
             lines.append(line)
     if any(path.name == "pyproject.toml" for path in group.inputs):
         lines += [
-            Line(file="pyproject.toml", number=0, text=text)
-            for text in project.static_dependencies
+            Line(file="pyproject.toml", number=0, text=text) for text in project.static_dependencies
         ]
     return tuple(lines)
 
@@ -111,15 +111,6 @@ def read(path: Path) -> str:
 def shown(path: Path, root: Path) -> str:
     """Return a path as it is shown: from the project's folder, with slashes."""
     return Path(os.path.relpath(path, root)).as_posix()
-
-
-def refuse_missing(line: Line, path: Path) -> None:
-    """Raise UsageError if a line of `path` names a file (`-r`, `-c`) that is not there."""
-    nested = _NESTED.fullmatch(line.text)
-    if not nested or "://" in nested["path"] or "${" in nested["path"]:
-        return
-    if not (path.parent / nested["path"].strip()).is_file():
-        raise UsageError(f"{line.where}: {nested['path'].strip()} does not exist")
 
 
 def check(lines: Sequence[Line]) -> None:
@@ -146,6 +137,16 @@ def check(lines: Sequence[Line]) -> None:
                 f"{line.where}: not a requirement: {text[:80]!r}: {reason}",
                 "Write it like `name`, `name>=1.2`, `name[extra]~=3.0`.",
             ) from None
+
+
+def _refuse_missing(line: Line, path: Path, coming: Path | None) -> None:
+    """Refuse a line of `path` that names a file (`-r`, `-c`) which is not there."""
+    nested = _NESTED.fullmatch(line.text)
+    if not nested or "://" in nested["path"] or "${" in nested["path"]:
+        return
+    named = Path(os.path.normpath(path.parent / nested["path"].strip()))
+    if named != coming and not named.is_file():
+        raise UsageError(f"{line.where}: {nested['path'].strip()} does not exist")
 
 
 def _refuse_unlockable(line: Line) -> None:

@@ -25,6 +25,12 @@ _BUILD = re.compile(
     r"metadata-generation-failed|Failed to build|subprocess-exited-with-error|"
     r"Getting requirements to build wheel|BuildBackend"
 )
+_REFUSED = re.compile(r"\b(401|403) (Client )?Error|\b(Unauthorized|Forbidden)\b|User for \S+:")
+_UNREACHED = re.compile(
+    r"connection error:|connection broken|ConnectionError|Max retries exceeded|"
+    r"Could not fetch URL .*(timed out|SSL|certificate)|ReadTimeoutError|ConnectTimeoutError|"
+    r"NameResolutionError|SSLError|ProxyError|IncompleteRead"
+)
 _HTTP = re.compile(r"HTTP error (?P<code>\d{3}).*? for (?:url|URL):? (?P<url>\S+)")
 _EXCEPTION = re.compile(r"[\w.]+\.(?P<kind>\w+): (?P<text>.+)")
 
@@ -59,14 +65,15 @@ def explain(text: str, context: Context) -> EnvkitError:
     text = pip.masked(text)
     if _CONFLICT in text:
         return _conflict(text.rpartition(_CONFLICT)[2], context)
-    known = pip.known_fault(text, f"{context.group} cannot be locked")
-    if known:
-        return known
-    missing = None
-    for missing in _NOT_FOUND.finditer(text):
-        pass  # pip-tools tries again without the pins of before; the last word counts
+    # pip-tools tries again without the pins of before: the last word counts.
+    missing = list(_NOT_FOUND.finditer(text))[-1:]
+    if missing and missing[0]["versions"] != "none":
+        return _not_found(missing[0], text, context)
+    unavailable = _unavailable(text, context)
+    if unavailable:
+        return unavailable
     if missing:
-        return _not_found(missing, text, context)
+        return _not_found(missing[0], text, context)
     if _BUILD.search(text):
         return ToolError(
             f"{context.group}: a source distribution cannot be built for Python "
@@ -77,6 +84,24 @@ def explain(text: str, context: Context) -> EnvkitError:
     if http:
         return ToolError(f"{context.group}: {http['url']} answers with {http['code']}")
     return ToolError(f"{context.group} cannot be locked:\n{_tail(text)}")
+
+
+def _unavailable(text: str, context: Context) -> ToolError | None:
+    """Return the error of an index, or of a disk, that does not play its part; or None."""
+    what = f"{context.group} cannot be locked"
+    if _REFUSED.search(text):
+        return ToolError(
+            f"{what}: the index refuses access",
+            "Check the credentials: netrc, keyring, or the index in `pip config list`.",
+        )
+    if _UNREACHED.search(text):
+        return ToolError(
+            f"{what}: the index cannot be reached",
+            "Check the network, proxy and certificates (`pip config list`), then run it again.",
+        )
+    if "No space left on device" in text:
+        return ToolError(f"{what}: the disk is full", "Make room, then run it again.")
+    return None
 
 
 def unknown_name(text: str) -> str | None:

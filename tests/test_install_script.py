@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pip
 import pytest
@@ -23,7 +24,9 @@ TOP = Path(__file__).parents[1]
 SCRIPT = TOP / "envkit" / "templates" / "install.sh"
 SHELLS = [["dash"], ["bash"], *([["busybox", "sh"]] if shutil.which("busybox") else [])]
 # All that the script may use beside Python: nothing else is on PATH in these tests.
-TOOLS = "cat dirname env grep id mkdir mv readlink rm rmdir sed tail".split()
+TOOLS = ["cat", "dirname", "env", "grep", "id", "mkdir", "mv"]
+TOOLS += ["readlink", "rm", "rmdir", "sed", "tail"]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 DIGEST = "0" * 64
 
@@ -62,25 +65,29 @@ class Project:
         return [str(shutil.which(shell[0])), *shell[1:], str(self.root / "install.sh"), *options]
 
     def run(
-        self, *options: str, shell: list[str] = SHELLS[0], **env: str
+        self, *options: str, shell: list[str] = SHELLS[0], env: Mapping[str, str] = NOTHING
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             self.command(*options, shell=shell), cwd="/", env={**self.env, **env}, check=False,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
-    def install(self, *options: str, shell: list[str] = SHELLS[0], **env: str) -> str:
-        done = self.run(*options, shell=shell, **env)
+    def install(
+        self, *options: str, shell: list[str] = SHELLS[0], env: Mapping[str, str] = NOTHING
+    ) -> str:
+        """Run the script, which must succeed, and return what it said."""
+        done = self.run(*options, shell=shell, env=env)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout
 
-    def fail(self, code: int, *options: str, **env: str) -> str:
-        done = self.run(*options, **env)
+    def fail(self, code: int, *options: str, env: Mapping[str, str] = NOTHING) -> str:
+        """Run the script, which must exit with this code, and return its errors."""
+        done = self.run(*options, env=env)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr
 
     def has(self, module: str) -> bool:
-        command = [self.python, "-I", "-c", f"import {module}"]
+        command = [str(self.python), "-I", "-c", f"import {module}"]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def pretend(self) -> None:
@@ -127,7 +134,8 @@ def claiming(path: Path, version: str, python: Path) -> Path:
     return script(
         path,
         f'[ "$1 $2" = "-I -c" ] || exec {python} "$@"\n'
-        f'code="import sys; sys.version_info = ({numbers}, \'final\', 0)\n$3"\n'
+        f"version=\"({numbers}, 'final', 0)\"\n"
+        'code="import sys; sys.version_info = $version\n$3"\n'
         f'shift 3; exec {python} -I -c "$code" "$@"',
     )
 
@@ -144,7 +152,7 @@ def neither(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, pip_only: Path) -> Project:
-    """A locked project whose `python3` is quick: it has pip, and no ensurepip."""
+    """Make a locked project whose `python3` is quick: it has pip, and no ensurepip."""
     root, tools, wheels = tmp_path / "a projéct", tmp_path / "bin", tmp_path / "wheels"
     for folder in (root, tools, wheels):
         folder.mkdir()
@@ -163,7 +171,7 @@ def project(tmp_path: Path, pip_only: Path) -> Project:
 
 @pytest.fixture
 def silence() -> Iterator[socket.socket]:
-    """An index that takes connections and never answers."""
+    """Listen as an index that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
         yield server
@@ -322,11 +330,12 @@ def test_locks_that_are_missing_bad_or_foreign(project: Project) -> None:
         ("3.1", {"python3": "3.11.7", "python": "3.1.0"}, "python"),
         (">=3.10", {"python3.10": "3.10.1", "python3.12": "3.12.1"}, "python3.12"),
         (">=3.10", {"python3": "3.10.1", "python3.12": "3.12.1"}, "python3"),
-        (">=3.10,<3.12", {"python3.12": "3.12.0", "python3.9": "3.9.1", "python": "3.11.1"}, "python"),
+        (">=3.10,<3.12", {"python3": "3.12.0", "python3.9": "3.9.1", "python": "3.11.1"}, "python"),
         ("~=3.10", {"python3": "3.9.9", "python3.14": "3.14.0"}, "python3.14"),
         ("~=3.10.2", {"python3": "3.11.0", "python3.10": "3.10.3"}, "python3.10"),
         ("==3.11.*,!=3.11.4", {"python3": "3.11.4", "python3.11": "3.11.5"}, "python3.11"),
-        ("!=3.12.*,>3.11", {"python3": "3.12.4", "python": "3.11.0", "python3.13": "3.13.0"}, "python3.13"),
+        ("!=3.12.*", {"python3": "3.12.4", "python3.13": "3.13.1"}, "python3.13"),
+        (">3.11", {"python": "3.11.0", "python3.11": "3.11.1"}, "python3.11"),
         ("==3.11", {"python3": "3.11.4", "python3.11": "3.11.0"}, "python3.11"),
         (">=3.9", {"python3": "2.7.18", "python": "3.9.0"}, "python"),
     ],
@@ -355,7 +364,7 @@ def test_finds_pyenv_and_uv_and_passes_broken_shims(
     claiming(pyenv / "3.91.0/bin/python", "3.91.0", neither)
     assert f"{pyenv}/3.91.0/bin/python has" in project.fail(3)
     elsewhere = {"PYENV_ROOT": "/nonexistent", "UV_PYTHON_INSTALL_DIR": "/nonexistent"}
-    assert "found no Python 3.91" in project.fail(3, **elsewhere)
+    assert "found no Python 3.91" in project.fail(3, env=elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -410,13 +419,12 @@ def test_rebuilds_when_something_changed(project: Project) -> None:
     assert "Making" in again.install()
 
 
-def test_runs_from_its_own_activated_environment(project: Project, pip_only: Path) -> None:
+def test_runs_from_its_own_activated_environment(project: Project) -> None:
     project.install()
     project.lock(ALPHA, BETA)
     bin_folder = f"{project.root}/.venv/bin"
-    said = project.install(
-        VIRTUAL_ENV=f"{project.root}/.venv", PATH=f"{bin_folder}/:{project.bin}:{bin_folder}"
-    )
+    path = f"{bin_folder}/:{project.bin}:{bin_folder}"
+    said = project.install(env={"VIRTUAL_ENV": f"{project.root}/.venv", "PATH": path})
     assert f"Making .venv with {project.bin}/python3" in said
     assert project.has("beta")
 
@@ -429,7 +437,7 @@ def test_the_callers_settings_do_not_lead_elsewhere(project: Project, tmp_path: 
         "PIP_TARGET": str(tmp_path / "target"), "CDPATH": str(tmp_path),
     }  # fmt: skip
     del project.env["HOME"]  # is not needed
-    project.install(**env)
+    project.install(env=env)
     assert project.has("alpha")
 
 
@@ -547,7 +555,7 @@ def editable_project(project: Project, table: str) -> None:
 def test_the_project_itself_is_editable(project: Project) -> None:
     editable_project(project, 'requires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n')
     shutil.copy(backend.__file__, project.root / "backend.py")
-    project.install(PIP_REQUIRE_HASHES="1")
+    project.install(env={"PIP_REQUIRE_HASHES": "1"})
     (project.root / "src/more.py").touch()
     assert project.has("mine, more")
     assert "already" in project.install()
@@ -597,6 +605,8 @@ def test_does_not_hand_over(project: Project) -> None:
     envkit.symlink_to(project.root / ".venv/bin/envkit")
     assert "already up to date" in project.install()
     envkit.unlink()
-    assert "already up to date" in project.install(PATH=f"{project.root}/.venv/bin:{project.bin}")
+    assert "already up to date" in project.install(
+        env={"PATH": f"{project.root}/.venv/bin:{project.bin}"}
+    )
     script(envkit, "echo 'pyenv: envkit: command not found' >&2; exit 127")
     assert "already up to date" in project.install()

@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from envkit import __version__
-from envkit.cli.output import Output
+from envkit.cli.output import Output, printable, styled
 from envkit.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, EnvkitError, Interrupted
 
 # Where each subcommand lives, so that only the one that runs is imported: name -> module, help.
@@ -24,7 +24,7 @@ _COMMANDS = {
     "install": ("install", "Make the environment what the lock says."),
     "run": ("run", "Run a command in the environment."),
     "shell": ("run", "Start a shell in the environment."),
-    "status": ("status", "Say whether lock and environment are as they should be."),
+    "status": ("status", "Say whether locks and environment are as they should be."),
     "config": ("config", "Show each setting and where it came from."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
@@ -32,6 +32,8 @@ _COMMANDS = {
 
 class _Commands(click.Group):
     """Subcommands that are imported when they are run."""
+
+    # ruff: noqa: ARG002 -- click's own signatures
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -79,7 +81,7 @@ def guarded(work: Callable[[], object]) -> int:
         return stop.exit_code
     except click.ClickException as error:
         error.show()
-        return EXIT_USAGE
+        return error.exit_code if isinstance(error, click.UsageError) else EXIT_USAGE
     except (KeyboardInterrupt, Interrupted, click.Abort):
         _stop_children()
         click.echo("\nInterrupted; nothing was changed half-way.", err=True)
@@ -96,18 +98,13 @@ def guarded(work: Callable[[], object]) -> int:
 
 def report(error: EnvkitError) -> None:
     """Print an error as the user is to see it."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(error.message)}", err=True)
+    click.echo(f"{styled('error:', 'red')} {printable(error.message)}", err=True)
     if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {printable(error.hint)}", err=True)
-
-
-def printable(text: str) -> str:
-    """Return text without the control characters that could steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+        click.echo(f"{styled('hint:', 'cyan')} {printable(error.hint)}", err=True)
 
 
 def _raise_on_signals() -> None:
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         raise Interrupted
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -123,13 +120,13 @@ def _stop_children() -> None:
 
 def _report_bug(error: Exception) -> int:
     descriptor, name = tempfile.mkstemp(prefix="envkit-bug-", suffix=".txt")
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"envkit {__version__}, Python {sys.version}\n\n")
         file.writelines(traceback.format_exception(error))
     click.echo(
-        f"{click.style('error:', fg='red', bold=True)} this is a bug in envkit: "
+        f"{styled('error:', 'red')} this is a bug in envkit: "
         f"{printable(type(error).__name__)}: {printable(str(error))[:300]}\n"
-        f"{click.style('hint:', fg='cyan')} What is needed to mend it is in {name}.",
+        f"{styled('hint:', 'cyan')} What is needed to mend it is in {name}.",
         err=True,
     )
     return EXIT_BUG

@@ -1,13 +1,20 @@
-"""What a command says while it works: lines, colours and one live line of progress."""
+"""What a command says while it works: lines, and one live line of progress."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
+
+from envkit import render
+from envkit.environment.halves import Change
+
+# More changes than this are summed up, unless more is asked for.
+_FEW = 15
 
 
 @dataclass(kw_only=True)
@@ -34,23 +41,31 @@ class Output:
         """Say a line that a user wants to see."""
         if not self.quiet:
             self.clear()
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def detail(self, text: str) -> None:
         """Say a line for who asked to know more."""
         if self.verbose:
-            self.say(click.style(text, dim=True))
+            self.say(text)
 
     def warn(self, text: str) -> None:
         """Say that something is not as it should be, though it stops nothing."""
         if not self.quiet:
             self.clear()
-            click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
+            click.echo(f"{styled('warning:', 'yellow')} {printable(text)}", err=True)
+
+    def changes(self, changes: Sequence[Change]) -> None:
+        """Say what changes, line by line where that is a few lines or asked for."""
+        if self.verbose or len(changes) <= _FEW:
+            for line in render.change_lines(changes):
+                self.say(f"  {line}")
+        else:
+            self.say(f"  {render.change_summary(changes)}")
 
     def draw(self, text: str) -> None:
         """Draw the live line anew; without a terminal nothing is drawn."""
         if self.live:
-            sys.stderr.write("\r\x1b[2K" + text[: _width() - 1])
+            sys.stderr.write("\r\x1b[2K" + printable(text)[: _width() - 1])
             sys.stderr.flush()
 
     def clear(self) -> None:
@@ -60,49 +75,48 @@ class Output:
             sys.stderr.flush()
 
 
-def _width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        return 80
-
-
-def human_bytes(count: float) -> str:
-    """Return a number of bytes as people read it: "1.4 GB" (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError(count)
-
-
-def human_seconds(seconds: float) -> str:
-    """Return a duration as people read it: "0.42 s", "12 s", "3 min 10 s"."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
 class Meter:
-    """Work of a known size, shown as it proceeds with bytes, rate and time left."""
+    """Work of a known number of things, shown as it proceeds with bytes, rate and time left."""
 
     def __init__(self, output: Output, label: str) -> None:
         self._output = output
         self._label = label
-        self._started = time.monotonic()
         self._drawn = 0.0
 
-    def update(self, done: int, total: int, items: str) -> None:
-        """Show the state: bytes done and to do in all (0 if unknown), and what they belong to."""
+    def update(self, *, done: int, total: int, fetched: int, started: float) -> None:
+        """Show the state.
+
+        Args:
+            done: how many things are done.
+            total: how many there are.
+            fetched: the bytes that have come.
+            started: when the work began, by `time.monotonic`.
+        """
         now = time.monotonic()
-        if now - self._drawn < 0.05:
+        if now - self._drawn < 0.05 and done < total:
             return
         self._drawn = now
-        rate = done / max(now - self._started, 0.001)
-        text = f"{self._label} {items}  {human_bytes(done)}"
-        if total > done:
-            left = human_seconds((total - done) / rate) if rate else "?"
-            text += f" of {human_bytes(total)}, {human_bytes(rate)}/s, {left} left"
+        elapsed = max(now - started, 0.001)
+        text = f"{self._label} {done}/{total}  {render.bytes_text(fetched)}"
+        text += f"  {render.bytes_text(fetched / elapsed)}/s"
+        if 0 < done < total:
+            left = elapsed * (total - done) / done
+            text += f"  about {render.seconds_text(left)} left"
         self._output.draw(text)
+
+
+def styled(text: str, colour: str) -> str:
+    """Return text in a colour, unless colours are not wanted (https://no-color.org)."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=True)
+
+
+def printable(text: str) -> str:
+    """Return text without the control characters that could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from envkit.environment import stamp
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
 from envkit.environment.parts import Distribution, Part
-from envkit.environment.tree import Layout, Tree, apply, remove
+from envkit.environment.tree import Layout, Tree, apply, differences, remove
 from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
@@ -65,7 +65,10 @@ class Wanted:
         location: the path of `.venv`, absolute.
         interpreter: its Python.
         parts: in their order.
-        groups: the names of the groups, for whoever asks later.
+        groups: the names of the groups.
+        configured: whether they are those that the settings name.
+        spare: the path of the other half.
+        mutex: the file on which a lock is held while the halves are worked on.
         inputs: the files that all this was read from, each with its state before it was read.
         summary: what a user is told when there is nothing to do.
     """
@@ -74,6 +77,9 @@ class Wanted:
     interpreter: Interpreter
     parts: tuple[Part, ...]
     groups: tuple[str, ...]
+    configured: bool
+    spare: str
+    mutex: str
     inputs: Mapping[str, str]
     summary: str
 
@@ -114,12 +120,34 @@ class Half:
             return [""]
 
     def has(self, wanted: Wanted) -> bool:
-        """Return whether the record, which says nothing of later changes, is what is wanted."""
+        """Return whether the record is what is wanted, byte-code aside.
+
+        Nothing is said of what somebody changed since.
+        """
         return (
             self.record is not None
             and self.record.location == wanted.location
             and self.record.interpreter == asdict(wanted.interpreter)
-            and [_identity(part) for part in self.record.parts] == [*map(_identity, wanted.parts)]
+            and [part.source for part in self.record.parts]
+            == [part.source for part in wanted.parts]
+        )
+
+    def is_drifted(self, interpreter: Interpreter) -> bool:
+        """Return whether this is another Python's, or something came or went at the top of it."""
+        return (
+            self.stamp is None
+            or self.record is None
+            or self.record.interpreter != asdict(interpreter)
+            or bool(stamp.changed_folders(self.path, self.stamp["container"]))
+        )
+
+    def lacks_bytecode(self, wanted: Wanted) -> bool:
+        """Return whether a distribution has less byte-code than is wanted, or none at all."""
+        recorded = self.record.parts if self.record else ()
+        return any(
+            not part.compiled or old.compiled != part.compiled
+            for part, old in zip(wanted.parts, recorded, strict=True)
+            if isinstance(part, Distribution)
         )
 
 
@@ -157,13 +185,39 @@ def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
     )
 
 
+def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
+    """Return what came, went or was replaced in a half since it was made what is wanted.
+
+    Only folders whose mtime changed are looked into; a file that was written in place, through
+    its link, is not seen.
+
+    Returns:
+        Path relative to the environment and "added", "missing" or "altered", sorted.
+    """
+    layout = Layout.of(wanted.interpreter.short_version)
+    changed = half.changed_folders()
+    tops, owned = _tops(half.record, wanted, layout)
+    touched = {layout.top(folder) for folder in changed if folder not in layout.containers}
+    if set(changed) & {*layout.containers}:
+        touched = set(owned)
+    tree = _tree(wanted, tops, touched, layout)
+    ours = {stamp.STATE, *(top for top in owned if "/" not in top)}
+    return sorted(
+        (path, kind)
+        for folder in changed
+        if folder in tree.files
+        for path, kind in differences(half.path, folder, tree)
+        if not (kind == "added" and path in ours)
+    )
+
+
 def patch(half: Half, wanted: Wanted) -> None:
     """Make a half what is wanted, by difference, and stamp it.
 
     Until it is stamped it counts as unfinished: whoever comes next looks at every file of it.
 
     Raises:
-        Altered: a file of the store is not what it was.
+        AlteredError: a file of the store is not what it was.
         OSError: the disk refuses.
     """
     layout = Layout.of(wanted.interpreter.short_version)
@@ -190,9 +244,7 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
     Returns:
         Whether the half has what is wanted, byte-code aside; if not, nothing was done.
     """
-    if not half.record or [part.source for part in half.record.parts] != [
-        part.source for part in wanted.parts
-    ]:
+    if not half.has(wanted):
         return False
     layout = Layout.of(wanted.interpreter.short_version)
     tree = Tree()
@@ -301,10 +353,9 @@ def _tree(
         for folder, leaves in part.leaves(layout):
             if folder in layout.containers:
                 prefix = f"{folder}/" if folder else ""
-                leaves = {name: leaf for name, leaf in leaves.items() if prefix + name in touched}
-            elif layout.top(folder) not in touched:
-                continue
-            tree.add(folder, leaves)
+                tree.add(folder, {n: leaf for n, leaf in leaves.items() if prefix + n in touched})
+            elif layout.top(folder) in touched:
+                tree.add(folder, leaves)
     tree.check()
     return tree
 
@@ -351,13 +402,14 @@ def _stamp(path: str, wanted: Wanted, layout: Layout) -> stamp.Stamp:
     return {
         "location": [wanted.location],
         "variables": [stamp.variables()],
-        "groups": list(wanted.groups),
+        "group": list(wanted.groups),
+        "configured": ["yes" if wanted.configured else "no"],
+        "spare": [wanted.spare],
+        "mutex": [wanted.mutex],
         "summary": [wanted.summary],
         "content": [stamp.content_digest(list(wanted.inputs))],
-        "input": [
-            f"{file}\t{state}"
-            for file, state in {**wanted.inputs, python: stamp.state_of(python)}.items()
-        ],
+        "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
+        "interpreter": [f"{python}\t{stamp.state_of(python)}"],
         "container": stamp.folder_lines(path, ["bin", layout.site]),
     }
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from envkit.environment.tree import Copied, Layout, Leaf, Linked, Written
 from envkit.store import manifest
-from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, TREE, File, Manifest
+from envkit.store.manifest import HEADERS, SCRIPTS, SITE, TREE, File, Manifest
 from envkit.store.wheels import own_record_line, record_lines
 
 # Files that people are known to edit in place; as copies of their own they do not reach the store.
@@ -184,12 +184,15 @@ def entry_point_script(python: str, target: str) -> bytes:
     """
     module, _, attribute = target.partition(":")
     first = attribute.partition(".")[0]
-    return shebang(python) + (
-        "import sys\n"
-        f"from {module} import {first}\n"
-        'if __name__ == "__main__":\n'
-        f"    sys.exit({attribute}())\n"
-    ).encode()
+    return (
+        shebang(python)
+        + (
+            "import sys\n"
+            f"from {module} import {first}\n"
+            'if __name__ == "__main__":\n'
+            f"    sys.exit({attribute}())\n"
+        ).encode()
+    )
 
 
 def shebang(python: str) -> bytes:

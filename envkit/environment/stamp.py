@@ -83,13 +83,26 @@ def write(environment: str, values: Stamp) -> None:
 
 def is_current(environment: str, stamp: Stamp) -> bool:
     """Return whether nothing that the environment was made from, or depends on, has changed."""
-    if stamp["location"] != [environment] or stamp["variables"] != [variables()]:
-        return False
-    for line in stamp["input"]:
-        path, _, state = line.partition("\t")
-        if state_of(path) != state:
-            return False
-    return not changed_folders(environment, stamp["container"])
+    return (
+        is_usable(environment, stamp)
+        and all(map(_is_unchanged, stamp["input"]))
+        and not changed_folders(environment, stamp["container"])
+    )
+
+
+def is_usable(environment: str, stamp: Stamp) -> bool:
+    """Return whether an environment is one for this path, these settings and this interpreter."""
+    return (
+        stamp["location"] == [environment]
+        and stamp["variables"] == [variables()]
+        and stamp["configured"] == ["yes"]
+        and all(map(_is_unchanged, stamp["interpreter"]))
+    )
+
+
+def _is_unchanged(line: str) -> bool:
+    path, _, state = line.partition("\t")
+    return state_of(path) == state
 
 
 def changed_folders(environment: str, lines: list[str]) -> list[str]:

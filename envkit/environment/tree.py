@@ -8,7 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from envkit.errors import EnvkitError, IntegrityError
 from envkit.store.layout import remove_tree
@@ -48,7 +48,7 @@ class Pointed(NamedTuple):
     target: str
 
 
-Leaf = Union[Linked, Copied, Written, Pointed]
+Leaf = Linked | Copied | Written | Pointed
 
 
 class Layout(NamedTuple):
@@ -65,7 +65,8 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, short_version: str) -> Layout:
         """Return the layout for a version, as sysconfig's scheme "venv" has it on POSIX."""
-        return cls(f"lib/python{short_version}/site-packages", f"include/site/python{short_version}")
+        python = f"python{short_version}"
+        return cls(f"lib/{python}/site-packages", f"include/site/{python}")
 
     @property
     def containers(self) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ class Tree:
             self.folders[parent].add(name)
 
 
-class Altered(IntegrityError):
+class AlteredError(IntegrityError):
     """A file of the store is not as it was when its entry was made.
 
     Attributes:
@@ -155,7 +156,7 @@ def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:
         tops: paths relative to the root.
 
     Raises:
-        Altered: a file to be linked is not what it was in the store.
+        AlteredError: a file to be linked is not what it was in the store.
         OSError: the disk refuses.
     """
     for top in sorted(tops):
@@ -172,6 +173,44 @@ def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:
                 _make(path, leaf)
         else:
             remove(path)
+
+
+def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]:
+    """Yield what is not as it should be directly in one folder: its path and the kind.
+
+    Files are told apart by their inodes, or where they are copies by size and mtime; byte-code,
+    which interpreters write as they run, counts only where it stands in place of the store's.
+
+    Args:
+        root: the folder of the environment.
+        folder: a folder of the tree, relative to the root.
+        tree: what should be.
+
+    Yields:
+        Path relative to the root, and "missing", "altered" or "added".
+    """
+    files, folders = tree.files[folder], tree.folders[folder]
+    prefix = f"{folder}/" if folder else ""
+    seen = set()
+    try:
+        with os.scandir(f"{root}/{folder}") as entries:
+            for entry in entries:
+                seen.add(entry.name)
+                leaf = files.get(entry.name)
+                if leaf is not None:
+                    if not _is_same(entry, leaf):
+                        yield prefix + entry.name, "altered"
+                elif entry.name not in folders and not _is_cache(entry.name):
+                    yield prefix + entry.name, "added"
+    except (FileNotFoundError, NotADirectoryError):
+        yield folder, "missing"
+        return
+    for name in sorted(files.keys() - seen):
+        yield prefix + name, "missing"
+
+
+def _is_cache(name: str) -> bool:
+    return name == "__pycache__" or name.endswith(".pyc")
 
 
 def remove(path: str) -> None:
@@ -244,7 +283,7 @@ def _make(path: str, leaf: Leaf) -> None:
     if type(leaf) is Linked:
         status = os.stat(leaf.source)
         if status.st_size != leaf.size or status.st_mtime_ns != leaf.mtime:
-            raise Altered(leaf.source)
+            raise AlteredError(leaf.source)
         try:
             os.link(leaf.source, path)
         except OSError as error:
@@ -254,7 +293,7 @@ def _make(path: str, leaf: Leaf) -> None:
     elif isinstance(leaf, Copied):
         status = os.stat(leaf.source)
         if (status.st_size, status.st_mtime_ns) != (leaf.size, leaf.mtime):
-            raise Altered(leaf.source)
+            raise AlteredError(leaf.source)
         shutil.copy2(leaf.source, path)
         os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
     elif isinstance(leaf, Written):

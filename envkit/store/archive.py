@@ -164,7 +164,13 @@ class Wheel:
             if missing is not None:
                 return missing
             raise self._damaged(f"it has no {name}") from None
-        except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            RuntimeError,
+            UnicodeDecodeError,
+            ValueError,
+        ) as error:
             raise self._damaged(f"{name}: {error}") from None
 
     def _headers(self, name: str) -> Message:
@@ -189,8 +195,12 @@ class Wheel:
 
 def _is_name(part: str) -> bool:
     """Return whether this can be the name of one file, in any place it may be shown."""
-    return part not in ("", ".", "..") and part.isprintable() and not set(part) & {"\\", "/", ":"} \
+    return (
+        part not in ("", ".", "..")
+        and part.isprintable()
+        and not set(part) & {"\\", "/", ":"}
         and len(part.encode("utf-8", "surrogatepass")) <= 255
+    )
 
 
 def file_sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ import sys
 import warnings
 
 
-def main():
+def main() -> None:
     """Compile what standard input names."""
     warnings.simplefilter("ignore")
     for line in sys.stdin:

@@ -189,4 +189,3 @@ def select(store: Store, key: str, entry: Path) -> None:
     draft.unlink(missing_ok=True)
     draft.symlink_to(os.path.relpath(entry, store.selections))
     draft.replace(store.selections / key)
-

@@ -139,8 +139,8 @@ def _file(entry: Entry) -> dict[str, object]:
     if entry.requires_python is not None:
         file["requires-python"] = entry.requires_python
     if entry.metadata is not None:
-        digest = {"sha256": _metadata_digest(entry.metadata)}
-        file |= {"core-metadata": digest, "dist-info-metadata": digest}
+        # Without the older name, `dist-info-metadata`: pip 23.0 for one fails on it (PEP 714).
+        file["core-metadata"] = {"sha256": _metadata_digest(entry.metadata)}
     return file
 
 

@@ -1,0 +1,64 @@
+"""`envkit status`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from envkit import project, render
+from envkit import status as inspection
+from envkit.cli.output import styled
+from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
+from envkit.installation import Request
+from envkit.status import Status
+from envkit.store import layout
+
+# More paths than this are summed up.
+_FEW = 20
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print what is found as JSON.")
+def status(as_json: bool) -> int:
+    """Say whether locks and environment are as they should be; exit 1 if not.
+
+    Are the locks what their inputs say, is the environment what the locks say, and did somebody
+    change it by hand?
+    """
+    found = project.find(Path.cwd(), os.environ)
+    request = Request(
+        project=found,
+        groups=inspection.installed_groups(found),
+        store=layout.locate(found.config.store.value, os.environ),
+        environ=os.environ,
+        offline=True,
+    )
+    result = inspection.inspect(request)
+    if as_json:
+        click.echo(render.as_json({"good": result.good, **vars(result)}))
+    else:
+        _show(result)
+    return EXIT_DONE if result.good else EXIT_DIFFERENCE
+
+
+def _show(result: Status) -> None:
+    for one in result.locks:
+        _line(f"lock {one.group}", one.state, one.state == "fresh", one.file, one.reason)
+    right = result.environment == "current"
+    python = f"Python {result.python}" if result.python else ""
+    _line("environment", result.environment, right, python, result.reason)
+    for line in render.change_lines(result.changes)[:_FEW]:
+        click.echo(f"  {line}")
+    if len(result.changes) > _FEW:
+        click.echo(f"  … {render.change_summary(result.changes)} in all")
+    for path, kind in result.drift[:_FEW]:
+        click.echo(f"  {kind}: {path}")
+    if len(result.drift) > _FEW:
+        click.echo(f"  … {len(result.drift)} paths in all")
+
+
+def _line(what: str, state: str, good: bool, detail: str, hint: str) -> None:
+    mark = styled("ok", "green") if good else styled(state, "yellow")
+    click.echo("  ".join(text for text in (f"{what + ':':<18} {mark}", detail, hint) if text))

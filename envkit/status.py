@@ -1,0 +1,119 @@
+"""Whether a project's locks and its environment are as they should be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from envkit import installation, lock
+from envkit.environment import halves, stamp
+from envkit.environment.halves import Half
+from envkit.errors import EnvkitError, UsageError
+from envkit.installation import Request
+from envkit.project import Group, Project
+
+LockState = Literal["fresh", "stale", "missing", "unreadable"]
+EnvironmentState = Literal["current", "absent", "foreign", "unfinished", "different", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockStatus:
+    """A group's lock: whether it was compiled from what the inputs say now."""
+
+    group: str
+    file: str
+    state: LockState
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What `envkit status` finds.
+
+    Attributes:
+        project: the project's folder.
+        locks: one for each group that has an input or a lock.
+        environment: whether `.venv` is what the locks say; "unknown" where they can't be used.
+        reason: why it is unknown, or what to do; empty if all is well.
+        python: the version of the interpreter, if it is known.
+        changes: what `envkit install` would change.
+        drift: path and kind of what somebody changed in an environment that is otherwise right.
+    """
+
+    project: str
+    locks: tuple[LockStatus, ...]
+    environment: EnvironmentState
+    reason: str
+    python: str
+    changes: tuple[halves.Change, ...]
+    drift: tuple[tuple[str, str], ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing differs."""
+        fresh = all(one.state == "fresh" for one in self.locks)
+        return fresh and self.environment == "current" and not self.drift
+
+
+def inspect(request: Request) -> Status:
+    """Return how things stand, having changed nothing.
+
+    Args:
+        request: the project, and the groups that its environment is to have.
+    """
+    project = request.project
+    locks = tuple(_lock_status(project, group) for group in project.groups())
+    environment, reason = _first_look(project)
+    python = ""
+    changes: tuple[halves.Change, ...] = ()
+    drift: tuple[tuple[str, str], ...] = ()
+    try:
+        plan = installation.plan(request)
+        python, changes = plan.interpreter.version, plan.changes
+        drift = tuple(installation.drift(plan)) if environment == "current" else ()
+        if environment == "current" and (changes or drift or plan.changed):
+            environment, reason = "different", "Run `envkit install`."
+    except EnvkitError as error:
+        if environment == "current":
+            environment, reason = "unknown", error.message
+    return Status(
+        project=str(project.root),
+        locks=locks,
+        environment=environment,
+        reason=reason,
+        python=python,
+        changes=changes,
+        drift=drift,
+    )
+
+
+def installed_groups(project: Project) -> tuple[Group, ...]:
+    """Return the groups that the environment was made for; the configured ones without one."""
+    known = stamp.read(str(project.environment))
+    return tuple(map(project.group, known["group"])) if known else project.choose()
+
+
+def _lock_status(project: Project, group: Group) -> LockStatus:
+    state: LockState = "missing"
+    reason = "Run `envkit lock`."
+    if group.lock.is_file():
+        try:
+            fresh = lock.is_fresh(project, group, lock.read(group.lock))
+            state, reason = ("fresh", "") if fresh else ("stale", reason)
+        except UsageError as error:
+            state, reason = "unreadable", error.message
+    return LockStatus(group=group.name, file=group.lock.name, state=state, reason=reason)
+
+
+def _first_look(project: Project) -> tuple[EnvironmentState, str]:
+    live = Half(str(project.environment))
+    if not live.exists:
+        return "absent", "Run `envkit install`."
+    try:
+        halves.refuse_foreign(live)
+    except UsageError as error:
+        return "foreign", error.hint
+    if live.record is None or not os.path.exists(f"{live.path}/bin/python"):
+        return "unfinished", "Run `envkit install`."
+    return "current", ""
