@@ -107,7 +107,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     )
     maker = Maker(envkit=(envkit,) if envkit else None, python=python, version=minor, env=env)
     uv_env = env | uv_index | {"UV_CACHE_DIR": str(work / "caches" / "uv" / "uv")}
-    checkout = Checkout(UvProjects(uv, python, minor, uv_env) if uv else None)
+    checkout = Checkout(UvProjects(uv, python, version, uv_env) if uv else None)
     settings = Settings(
         work=work,
         variants=variants(options.tools),

@@ -173,7 +173,9 @@ class UvProjects:
     """Makes the uv project with a lock's pins, beside it: ``uv/pyproject.toml``, ``uv/uv.lock``."""
 
     def __init__(self, uv: str, python: str, version: str, env: Mapping[str, str]) -> None:
-        self._uv, self._python, self._version, self._env = uv, python, version, env
+        major, minor, _ = version.split(".", 2)
+        self._uv, self._python, self._env = uv, python, env
+        self._versions = f">={version},<{major}.{int(minor) + 1}"
 
     def ensure(self, lock: Lock) -> Path:
         """Give the folder of ``lock``'s uv project; `LockError` if uv comes to other pins."""
@@ -197,7 +199,7 @@ class UvProjects:
         here = f"sys_platform == '{sys.platform}' and platform_machine == '{platform.machine()}'"
         return (
             '[project]\nname = "benchmark"\nversion = "0"\n'
-            f'requires-python = "=={self._version}.*"\ndependencies = [\n{listed}]\n\n'
+            f'requires-python = "{self._versions}"\ndependencies = [\n{listed}]\n\n'
             f'[tool.uv]\npackage = false\nenvironments = ["{here}"]\n'
         )
 

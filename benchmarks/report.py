@@ -45,8 +45,8 @@ class Series:
 
     @property
     def errors(self) -> list[str]:
-        """What failed."""
-        return [sample.error for sample in self.samples if sample.error]
+        """What failed, each in one line."""
+        return [" / ".join(s.error.splitlines())[:400] for s in self.samples if s.error]
 
 
 def tables(samples: Iterable[Sample], facts: Mapping[str, str], sizes: Mapping[int, str]) -> str:

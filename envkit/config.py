@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -109,6 +108,8 @@ class _Reader:
     def refuse_unknown(self, known: set[str]) -> None:
         for key in self._table:
             if key not in known:
+                import difflib
+
                 nearest = difflib.get_close_matches(key, known, n=1)
                 hint = f"Did you mean {nearest[0]}?" if nearest else f"Known: {_join(known)}."
                 raise UsageError(f"{self._where(key)}: unknown key", hint)

@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock as Mutex
@@ -18,8 +17,7 @@ from envkit import pip, process
 from envkit.errors import EnvkitError, IntegrityError, ToolError
 from envkit.interpreter import Interpreter
 from envkit.lock import Pin
-from envkit.store import wheels
-from envkit.store.archive import file_sha256
+from envkit.store import digest, selections
 from envkit.store.layout import Store
 
 # What `--progress-bar raw` prints, in bytes (pip's documentation of that option).
@@ -52,7 +50,7 @@ Report = Callable[[Progress], None]
 
 def find(store: Store, pin: Pin, interpreter: Interpreter) -> Path | None:
     """Return the store's entry for a pin on an interpreter; None if it has to be fetched."""
-    return wheels.selected(store, _key(pin, interpreter))
+    return selections.find(store, _key(pin, interpreter))
 
 
 def fetch(
@@ -78,6 +76,8 @@ def fetch(
         ToolError: pip cannot bring something, or it is not to be asked.
         IntegrityError: a file is not what the lock names, or is no sound wheel.
     """
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     if offline:
         names = ", ".join(map(str, pins[:5])) + (" …" if len(pins) > 5 else "")
         raise ToolError(f"The store lacks {names}", "Run it once without --offline.")
@@ -145,11 +145,11 @@ class _Fetcher:
                 kind = hashlib.sha256(self._interpreter.compatibility.encode()).hexdigest()[:16]
                 entry = self._store.builds / f"{sha256}-{kind}"
                 built = self._build(pin, archive)
-                jobs.append(self._job(pin, built, file_sha256(built), entry))
+                jobs.append(self._job(pin, built, digest.sha256(built), entry))
             entries.append((pin, entry))
         self._unpack(jobs)
         for pin, entry in entries:
-            wheels.select(self._store, _key(pin, self._interpreter), entry)
+            selections.remember(self._store, _key(pin, self._interpreter), entry)
 
     def _download(self, pins: Sequence[Pin]) -> list[tuple[Pin, Path, str]]:
         """Return each pin's file, whose hash pip has compared with the lock's, and that hash."""
@@ -157,8 +157,10 @@ class _Fetcher:
         target = self._folder / "files"
         completed = pip.run(
             self._interpreter,
-            ["download", "--no-deps", "--require-hashes", "--progress-bar", "raw"]
-            + ["--dest", str(target), "--requirement", str(listed)],
+            [
+                *("download", "--no-deps", "--require-hashes", "--progress-bar", "raw"),
+                *("--dest", str(target), "--requirement", str(listed)),
+            ],
             environ=self._environ,
             cwd=self._folder,
             on_line=self._follow,
@@ -169,7 +171,7 @@ class _Fetcher:
         by_hash = {digest: pin for pin in pins for digest in pin.hashes}
         found = []
         for path in sorted(target.iterdir()):
-            sha256 = file_sha256(path)
+            sha256 = digest.sha256(path)
             if sha256 in by_hash:
                 found.append((by_hash[sha256], path, sha256))
         lacking = {pin.name for pin in pins} - {pin.name for pin, _, _ in found}

@@ -12,8 +12,6 @@ from envkit import pip, process
 from envkit.errors import ToolError
 from envkit.interpreter import Interpreter
 from envkit.project import Project
-from envkit.store import wheels
-from envkit.store.archive import file_sha256
 from envkit.store.layout import Store
 
 # What an editable wheel's metadata may depend on; code is not in it.
@@ -49,6 +47,8 @@ def build(
     """
     from build import BuildException, ProjectBuilder
 
+    from envkit.store import digest, wheels
+
     with store.temporary() as folder:
         python = _environment(interpreter, folder / "env")
 
@@ -76,7 +76,7 @@ def build(
         wheels.add(
             wheel,
             name=_normalized(wheel.name),
-            sha256=file_sha256(wheel),
+            sha256=digest.sha256(wheel),
             entry=entry(project, interpreter, store),
             draft=folder / "draft",
         )

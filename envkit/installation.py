@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from envkit import downloads, editable, interpreter, lock, pip, process
-from envkit.environment import halves, parts, skeleton, stamp
+from envkit import composition, downloads, editable, interpreter, lock, process
+from envkit.environment import halves, stamp
 from envkit.environment.halves import Half, Wanted
-from envkit.environment.parts import Distribution, Part
+from envkit.environment.home import Home
+from envkit.environment.parts import Distribution
 from envkit.environment.tree import AlteredError
 from envkit.errors import EnvkitError, MissingError, UsageError
 from envkit.interpreter import Interpreter
 from envkit.lock import Lock, Pin
 from envkit.project import Group, Project
-from envkit.render import count
-from envkit.store import bytecode, manifest, wheels
-from envkit.store.archive import file_sha256
+from envkit.quantities import count
+from envkit.store import bytecode
 from envkit.store.layout import Store
 
 
@@ -56,7 +52,7 @@ class Plan:
         request: what was asked for.
         interpreter: the Python that serves it.
         pins: what the locks say for it.
-        lacking: those of them that the store does not have.
+        entries: the store's entry for each pin that it has one for.
         inputs: the files that were read, each with its state before.
         changes: what will be different to a user.
         changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
@@ -66,10 +62,15 @@ class Plan:
     request: Request
     interpreter: Interpreter
     pins: tuple[Pin, ...]
-    lacking: tuple[Pin, ...]
+    entries: Mapping[Pin, Path]
     inputs: Mapping[str, str]
     changes: tuple[halves.Change, ...]
     changed: bool
+
+    @property
+    def lacking(self) -> tuple[Pin, ...]:
+        """The pins that the store has nothing for."""
+        return tuple(pin for pin in self.pins if pin not in self.entries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def plan(request: Request) -> Plan:
         check_fresh(project, group, one)
     python = find_interpreter(project, locks, request.store, request.environ)
     pins = lock.select(locks, python.markers)
-    lacking = tuple(pin for pin in pins if not downloads.find(request.store, pin, python))
+    entries = {pin: entry for pin in pins if (entry := downloads.find(request.store, pin, python))}
     live = Half(str(project.environment))
     versions = {pin.name: pin.version or pin.url for pin in pins}
     if project.editable:
@@ -115,10 +116,10 @@ def plan(request: Request) -> Plan:
         request=request,
         interpreter=python,
         pins=pins,
-        lacking=lacking,
+        entries=entries,
         inputs=inputs,
         changes=changes,
-        changed=bool(changes or lacking) or live.is_drifted(python),
+        changed=bool(changes) or len(entries) < len(pins) or live.is_drifted(python),
     )
 
 
@@ -188,7 +189,7 @@ def apply(
 def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -> Outcome:
     request, store = chosen.request, chosen.request.store
     store.prepare()
-    home = _Home(request.project, store)
+    home = Home(request.project.root, store)
     live = Half(home.live)
     if not request.replace:
         halves.refuse_foreign(live)
@@ -236,7 +237,7 @@ def drift(chosen: Plan) -> list[tuple[str, str]]:
     """
     if chosen.lacking or chosen.changes:
         return []
-    home = _Home(chosen.request.project, chosen.request.store)
+    home = Home(chosen.request.project.root, chosen.request.store)
     live = Half(home.live)
     wanted = _wanted(chosen, home, lambda _: None)
     return halves.drift(live, wanted) if live.has(wanted) else []
@@ -251,13 +252,17 @@ def complete(request: Request) -> None:
         EnvkitError: the interpreter failed, or the project cannot be read.
     """
     chosen = plan(request)
-    home = _Home(request.project, request.store)
+    home = Home(request.project.root, request.store)
     if chosen.lacking:
         return
     wanted = _wanted(chosen, home, lambda _: None)
-    found = [part for part in wanted.parts if isinstance(part, Distribution)]
-    lacking = [one for one in found if not one.bytecode]
-    compile_all(request.store, lacking, chosen.interpreter, idle=True)
+    bytecode.compile_all(
+        request.store,
+        [one.entry for one in wanted.parts if isinstance(one, Distribution) and not one.bytecode],
+        executable=chosen.interpreter.executable,
+        kind=chosen.interpreter.bytecode_kind,
+        idle=True,
+    )
     wanted = _wanted(chosen, home, lambda _: None)
     with home.locked(lambda _: None):
         halves.add_bytecode(Half(home.live), wanted)
@@ -273,150 +278,36 @@ def _turn(live: Half, spare: Half, wanted: Wanted) -> None:
         halves.patch(live, wanted)
 
 
-class _Home:
-    """Where the two halves of a project are."""
-
-    def __init__(self, project: Project, store: Store) -> None:
-        self.live = str(project.environment)
-        root = str(project.root)
-        name = f"{project.root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-        self._folder = store.spares / name
-        self.mutex = str(self._folder / "lock")
-        self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
-        # An exchange needs both halves on one filesystem.
-        self.spare = f"{root}/.envkit/spare" if self.copies else str(self._folder / "spare")
-
-    @contextmanager
-    def locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold the project's halves alone; the kernel lets go when the process ends."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        os.makedirs(os.path.dirname(self.spare), exist_ok=True)
-        if self.copies:
-            Path(self.spare).with_name(".gitignore").write_text("*\n")
-        descriptor = os.open(self.mutex, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-                say(f"Waiting for another envkit in this project ({holder or 'unknown'})")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def _wanted(chosen: Plan, home: _Home, say: Callable[[str], None]) -> Wanted:
+def _wanted(chosen: Plan, home: Home, say: Callable[[str], None]) -> Wanted:
+    """Return what the environment is to be; everything that it needs is in the store."""
     request, python = chosen.request, chosen.interpreter
-    project, store = request.project, request.store
-    copy = home.copies or project.config.link.value == "copy"
-    found: list[Distribution] = []
-
-    def distribution(name: str, version: str, entry: Path, direct_url: str = "") -> Distribution:
-        return Distribution(
-            name=name,
-            version=version,
-            entry=str(entry),
-            bytecode="",
-            python=f"{home.live}/bin/python",
-            copy=copy,
-            direct_url=direct_url,
-        )
-
-    if "pip" not in {pin.name for pin in chosen.pins}:
-        found.append(distribution("seed-pip", "", _seed(store, python)))
-    for pin in chosen.pins:
-        entry = downloads.find(store, pin, python)
+    entries = dict(chosen.entries)
+    for pin in chosen.lacking:
+        entry = downloads.find(request.store, pin, python)
         if entry is None:
             raise MissingError(f"{pin} has gone from the store meanwhile", "Run it again.")
-        url = parts.direct_url(pin.url, entry.name) if pin.url else ""
-        found.append(distribution(pin.name, pin.version or pin.url, entry, url))
-    if project.editable:
-        entry = editable.entry(project, python, store)
-        if not entry.is_dir():
-            say(f"Building {project.name} in editable form")
-            editable.build(project, python, store, environ=request.environ, offline=request.offline)
-        url = editable.direct_url(project)
-        found.append(distribution(lock.normalize(project.name), editable.VERSION, entry, url))
-    compiled = _with_bytecode(found, chosen, say)
-    frame: Part = skeleton.make(store, python, home.live, project.name)
+        entries[pin] = entry
+    found = composition.compose(
+        request.project,
+        python,
+        {pin: entries[pin] for pin in chosen.pins},
+        store=request.store,
+        home=home,
+        environ=request.environ,
+        offline=request.offline,
+        say=say,
+    )
     return Wanted(
         location=home.live,
         interpreter=python,
-        parts=(frame, *compiled),
+        parts=found,
         groups=tuple(group.name for group in request.groups),
-        configured=request.groups == project.choose(),
+        configured=request.groups == request.project.choose(),
         spare=home.spare,
         mutex=home.mutex,
         inputs=chosen.inputs,
         summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
     )
-
-
-def _with_bytecode(
-    found: Sequence[Distribution], chosen: Plan, say: Callable[[str], None]
-) -> list[Distribution]:
-    """Return distributions with the byte-code that there is, compiling it first if set so."""
-    setting = chosen.request.project.config.compile.value
-    if setting == "off":
-        return list(found)
-    store, kind = chosen.request.store, bytecode_kind(chosen.interpreter)
-    if setting == "now":
-        lacking = [one for one in found if not bytecode.entry(store, one.entry, kind).is_dir()]
-        if lacking:
-            say(f"Compiling {count(len(lacking), 'distribution')}")
-            compile_all(store, lacking, chosen.interpreter, idle=False)
-    return [
-        replace(one, bytecode=str(place))
-        if (place := bytecode.entry(store, one.entry, kind)).is_dir()
-        else one
-        for one in found
-    ]
-
-
-def compile_all(
-    store: Store, found: Sequence[Distribution], python: Interpreter, *, idle: bool
-) -> None:
-    """Compile distributions of the store, as many at once as there are processors."""
-    with store.temporary() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-
-        def compile_one(numbered: tuple[int, Distribution]) -> None:
-            number, one = numbered
-            wheel = manifest.read(one.entry)
-            if wheel:
-                bytecode.compile_entry(
-                    store,
-                    wheel,
-                    executable=python.executable,
-                    kind=bytecode_kind(python),
-                    draft=folder / str(number),
-                    idle=idle,
-                )
-
-        list(pool.map(compile_one, enumerate(found)))
-
-
-def bytecode_kind(python: Interpreter) -> str:
-    """Return what decides the form of an interpreter's byte-code."""
-    return f"{python.cache_tag}-{python.magic}"
-
-
-def _seed(store: Store, python: Interpreter) -> Path:
-    """Return the entry of the pip that virtualenv would put into an environment."""
-    text = f"{skeleton.virtualenv_state()} {python.short_version}"
-    key = "seed-" + hashlib.sha256(text.encode()).hexdigest()[:35]
-    entry = wheels.selected(store, key)
-    if entry is None:
-        archive = pip.seed_wheel(python)
-        sha256 = file_sha256(archive)
-        entry = store.wheels / sha256
-        with store.temporary() as folder:
-            draft = folder / "draft"
-            wheels.add(archive, name="pip", sha256=sha256, entry=entry, draft=draft)
-        wheels.select(store, key, entry)
-    return entry
 
 
 def _set_aside(store: Store, altered: AlteredError) -> str:

@@ -83,6 +83,11 @@ class Interpreter:
     markers: Mapping[str, str]
 
     @property
+    def bytecode_kind(self) -> str:
+        """What decides the form of its byte-code."""
+        return f"{self.cache_tag}-{self.magic}"
+
+    @property
     def short_version(self) -> str:
         """The major and minor version ("3.12")."""
         return self.markers["python_version"]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from envkit.errors import MissingError, ToolError
+
+if TYPE_CHECKING:
+    import subprocess
 
 # How long a child that was asked to stop may take, in seconds, before it is killed.
 _GRACE = 3.0
 
 _children: set[subprocess.Popen[str]] = set()
-_children_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,13 @@ def run(
     Raises:
         MissingError: the program is not there or may not be executed.
     """
+    import threading
+
     child = _start(command, cwd, env)
     printed: list[str] = []
     complained: list[str] = []
-    assert child.stdin and child.stdout and child.stderr
+    assert child.stdout
+    assert child.stderr
     drain = threading.Thread(target=complained.extend, args=(child.stderr,), daemon=True)
     drain.start()
     try:
@@ -73,8 +76,7 @@ def run(
         _stop(child)
         raise
     finally:
-        with _children_lock:
-            _children.discard(child)
+        _children.discard(child)
     return Completed(
         command=tuple(command),
         returncode=child.returncode,
@@ -120,6 +122,8 @@ def replace(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 
 def detach(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
     """Start a program in a session of its own, which outlives this one; its output is dropped."""
+    import subprocess
+
     subprocess.Popen(
         list(command),
         env=None if env is None else dict(env),
@@ -133,15 +137,15 @@ def detach(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> N
 
 def stop_all() -> None:
     """Stop every child that is still running, in bounded time."""
-    with _children_lock:
-        children = list(_children)
-    for child in children:
+    for child in list(_children):
         _stop(child)
 
 
 def _start(
     command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
 ) -> subprocess.Popen[str]:
+    import subprocess
+
     try:
         child = subprocess.Popen(
             list(command),
@@ -158,8 +162,7 @@ def _start(
         raise MissingError(f"{command[0]}: no such command") from None
     except OSError as error:
         raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
-    with _children_lock:
-        _children.add(child)
+    _children.add(child)
     return child
 
 
@@ -173,6 +176,8 @@ def _feed(child: subprocess.Popen[str], text: str) -> None:
 
 
 def _stop(child: subprocess.Popen[str]) -> None:
+    import subprocess
+
     if child.poll() is not None:
         return
     child.terminate()

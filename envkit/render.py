@@ -28,11 +28,6 @@ def _plain(value: object) -> Any:
     return value
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 distribution", "3 distributions"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def change_lines(changes: Sequence[Change]) -> list[str]:
     """Return a line for each change: `+` comes, `-` goes, `~` gets another version."""
     lines = []
@@ -60,22 +55,3 @@ def change_summary(changes: Sequence[Change]) -> str:
         if number
     ]
     return ", ".join(parts) or "no distribution changed"
-
-
-def bytes_text(number: float) -> str:
-    """Return a number of bytes as people read it: "1.4 GB" (powers of 1000)."""
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            digits = 0 if unit == "B" or number >= 100 else 1
-            return f"{number:.{digits}f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a duration as people read it: "0.42 s", "12 s", "3 min 10 s"."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

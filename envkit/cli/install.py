@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import click
 
-from envkit import downloads, installation, project, render
-from envkit.cli.output import Meter, Output
+from envkit import installation, project, render
+from envkit.cli.installer import perform, request_for
+from envkit.cli.output import Output
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
-from envkit.installation import Outcome, Plan, Request
-from envkit.project import Group, Project
-from envkit.store import layout
+from envkit.installation import Plan
 
 
 @click.command()
@@ -50,61 +48,15 @@ def install(
     if copy:
         found = project.with_option(found, "link", "copy", "--copy")
     chosen = found.choose(added=groups, default=not no_default)
-    request = _request(found, chosen, offline=offline, replace=replace)
+    request = request_for(found, chosen, offline=offline, replace=replace)
     if check or dry_run:
         plan = installation.plan(request)
         _show_plan(output, plan, as_json=as_json)
         return EXIT_DIFFERENCE if check and plan.changed else EXIT_DONE
-    outcome = _install(request, output)
+    outcome = perform(request, output)
     if as_json:
         click.echo(render.as_json(outcome))
     return EXIT_DONE
-
-
-def install_project(found: Project, output: Output, *, groups: tuple[Group, ...]) -> Outcome:
-    """Install groups of a project, saying what is done."""
-    return _install(_request(found, groups), output)
-
-
-def _request(
-    found: Project, groups: tuple[Group, ...], *, offline: bool = False, replace: bool = False
-) -> Request:
-    return Request(
-        project=found,
-        groups=groups,
-        store=layout.locate(found.config.store.value, os.environ),
-        environ=os.environ,
-        offline=offline,
-        replace=replace,
-    )
-
-
-def _install(request: Request, output: Output) -> Outcome:
-    started = time.monotonic()
-    meter = Meter(output, "Fetching")
-
-    def report(progress: downloads.Progress) -> None:
-        meter.update(
-            done=progress.done,
-            total=progress.total,
-            fetched=progress.fetched,
-            started=progress.started,
-        )
-
-    plan = installation.plan(request)
-    output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
-    outcome = installation.apply(plan, report=report, say=output.say)
-    output.changes(outcome.changes)
-    took = render.seconds_text(time.monotonic() - started)
-    has = render.count(outcome.distributions, "distribution")
-    has += f", Python {plan.interpreter.version}"
-    if not outcome.touched:
-        output.say(f"Already up to date: {has}")
-    else:
-        output.say(f"Installed in {took}: {has}, {outcome.fetched} fetched")
-    if outcome.compiling:
-        output.detail("Byte-code is being compiled in the background")
-    return outcome
 
 
 def _show_plan(output: Output, plan: Plan, *, as_json: bool) -> None:

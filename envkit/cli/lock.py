@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from envkit import compiler, interpreter, render
+from envkit import compiler, interpreter, quantities, render
 from envkit import lock as locks
 from envkit import project as projects
 from envkit.cli.output import Output
@@ -195,7 +195,7 @@ def _report(output: Output, compiled: Sequence[Compiled], mode: _Mode, seconds: 
         click.echo(render.as_json(_outcome(compiled, mode)))
         return
     for one in compiled:
-        name, count = one.group.lock.name, render.count(len(one.pins), "distribution")
+        name, count = one.group.lock.name, quantities.count(len(one.pins), "distribution")
         changes = [Change(name=c.name, old=c.old, new=c.new) for c in one.changes]
         if one.before == one.after:
             output.say(f"{name} is up to date: {count}")
@@ -208,7 +208,7 @@ def _report(output: Output, compiled: Sequence[Compiled], mode: _Mode, seconds: 
             output.changes(changes)
         if one.before not in (None, one.after) and not changes:
             output.say("  the versions stay; hashes or comments differ")
-    output.say(f"{'Resolved' if mode.writes else 'Compared'} in {render.seconds_text(seconds)}")
+    output.say(f"{'Resolved' if mode.writes else 'Compared'} in {quantities.seconds_text(seconds)}")
 
 
 def _outcome(compiled: Sequence[Compiled], mode: _Mode) -> dict[str, object]:

@@ -1,21 +1,16 @@
-"""The `envkit` command: its subcommands, and the translation of errors into exit codes."""
+"""The `envkit` command and its subcommands."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import signal
-import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
 from envkit import __version__
-from envkit.cli.output import Output, printable, styled
-from envkit.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, EnvkitError, Interrupted
+from envkit.cli.guard import guarded
+from envkit.cli.output import Output
+from envkit.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 # Where each subcommand lives, so that only the one that runs is imported: name -> module, help.
 _COMMANDS = {
@@ -65,68 +60,15 @@ def envkit(ctx: click.Context, verbose: bool, quiet: bool) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; what goes wrong is printed here."""
-    return guarded(lambda: envkit.main(list(arguments), "envkit", standalone_mode=False))
 
+    def work() -> int:
+        try:
+            code = envkit.main(list(arguments), "envkit", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except click.Abort:
+            return EXIT_INTERRUPTED
+        return code if isinstance(code, int) else EXIT_DONE
 
-def guarded(work: Callable[[], object]) -> int:
-    """Do some work of the command line and return the exit code that its outcome means."""
-    _raise_on_signals()
-    try:
-        code = work()
-        sys.stdout.flush()
-    except EnvkitError as error:
-        report(error)
-        return error.exit_code
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code if isinstance(error, click.UsageError) else EXIT_USAGE
-    except (KeyboardInterrupt, Interrupted, click.Abort):
-        _stop_children()
-        click.echo("\nInterrupted; nothing was changed half-way.", err=True)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as in `envkit status | head`: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        _stop_children()
-        return _report_bug(error)
-    return code if isinstance(code, int) else 0
-
-
-def report(error: EnvkitError) -> None:
-    """Print an error as the user is to see it."""
-    click.echo(f"{styled('error:', 'red')} {printable(error.message)}", err=True)
-    if error.hint:
-        click.echo(f"{styled('hint:', 'cyan')} {printable(error.hint)}", err=True)
-
-
-def _raise_on_signals() -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-
-
-def _stop_children() -> None:
-    if "envkit.process" in sys.modules:
-        from envkit import process
-
-        process.stop_all()
-
-
-def _report_bug(error: Exception) -> int:
-    descriptor, name = tempfile.mkstemp(prefix="envkit-bug-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"envkit {__version__}, Python {sys.version}\n\n")
-        file.writelines(traceback.format_exception(error))
-    click.echo(
-        f"{styled('error:', 'red')} this is a bug in envkit: "
-        f"{printable(type(error).__name__)}: {printable(str(error))[:300]}\n"
-        f"{styled('hint:', 'cyan')} What is needed to mend it is in {name}.",
-        err=True,
-    )
-    return EXIT_BUG
+    return guarded(work)

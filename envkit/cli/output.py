@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
-
-from envkit import render
+from envkit import quantities, render
 from envkit.environment.halves import Change
+
+# ECMA-48, "select graphic rendition".
+_COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
 # More changes than this are summed up, unless more is asked for.
 _FEW = 15
@@ -41,7 +42,7 @@ class Output:
         """Say a line that a user wants to see."""
         if not self.quiet:
             self.clear()
-            click.echo(printable(text), err=True)
+            print(printable(text), file=sys.stderr)
 
     def detail(self, text: str) -> None:
         """Say a line for who asked to know more."""
@@ -52,7 +53,7 @@ class Output:
         """Say that something is not as it should be, though it stops nothing."""
         if not self.quiet:
             self.clear()
-            click.echo(f"{styled('warning:', 'yellow')} {printable(text)}", err=True)
+            print(f"{styled('warning:', 'yellow')} {printable(text)}", file=sys.stderr)
 
     def changes(self, changes: Sequence[Change]) -> None:
         """Say what changes, line by line where that is a few lines or asked for."""
@@ -97,17 +98,22 @@ class Meter:
             return
         self._drawn = now
         elapsed = max(now - started, 0.001)
-        text = f"{self._label} {done}/{total}  {render.bytes_text(fetched)}"
-        text += f"  {render.bytes_text(fetched / elapsed)}/s"
+        text = f"{self._label} {done}/{total}  {quantities.bytes_text(fetched)}"
+        text += f"  {quantities.bytes_text(fetched / elapsed)}/s"
         if 0 < done < total:
             left = elapsed * (total - done) / done
-            text += f"  about {render.seconds_text(left)} left"
+            text += f"  about {quantities.seconds_text(left)} left"
         self._output.draw(text)
 
 
 def styled(text: str, colour: str) -> str:
-    """Return text in a colour, unless colours are not wanted (https://no-color.org)."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=True)
+    """Return text in a colour, if standard error is a terminal that is to have colours.
+
+    Source: https://no-color.org for the variable that forbids them.
+    """
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return f"\x1b[1;{_COLOURS[colour]}m{text}\x1b[0m"
 
 
 def printable(text: str) -> str:

@@ -235,7 +235,8 @@ def patch(half: Half, wanted: Wanted) -> None:
         touched = {*owned, *_present(half.path, layout.containers, layout)}
     tree = _tree(wanted, tops, touched, layout)
     apply(half.path, tree, touched)
-    _finish(half.path, wanted, tops, layout)
+    known = stamp.read_folders(half.path) if old else []
+    _finish(half.path, wanted, tops, _folder_lines(half.path, known, touched, layout))
 
 
 def add_bytecode(half: Half, wanted: Wanted) -> bool:
@@ -253,8 +254,8 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
             for folder, leaves in part.bytecode_leaves(layout):
                 tree.add(folder, leaves)
     apply(half.path, tree, (folder for folder, leaves in tree.files.items() if leaves))
-    tops, _ = _tops(half.record, wanted, layout)
-    _finish(half.path, wanted, tops, layout)
+    tops, owned = _tops(half.record, wanted, layout)
+    _finish(half.path, wanted, tops, _folder_lines(half.path, [], {*owned}, layout))
     return True
 
 
@@ -360,7 +361,33 @@ def _tree(
     return tree
 
 
-def _finish(path: str, wanted: Wanted, tops: Mapping[str, tuple[str, ...]], layout: Layout) -> None:
+def _folder_lines(path: str, known: Sequence[str], touched: set[str], layout: Layout) -> list[str]:
+    """Return the state of all folders of a half, looking only where something was touched.
+
+    Args:
+        path: the half.
+        known: the lines as they were before.
+        touched: the tops that were worked on.
+        layout: where the containers are, which are always looked at.
+    """
+    kept = [
+        line
+        for line in known
+        if (folder := line.partition("\t")[2]) not in layout.containers
+        and layout.top(folder) not in touched
+    ]
+    return kept + stamp.folder_lines(
+        path,
+        [
+            *layout.containers,
+            *(folder for top in sorted(touched) for folder in _folders(path, top)),
+        ],
+    )
+
+
+def _finish(
+    path: str, wanted: Wanted, tops: Mapping[str, tuple[str, ...]], folders: list[str]
+) -> None:
     """Write what is known of a finished half; the stamp comes last."""
     record = Record(
         location=wanted.location,
@@ -378,22 +405,22 @@ def _finish(path: str, wanted: Wanted, tops: Mapping[str, tuple[str, ...]], layo
     )
     with open(f"{path}/{_RECORD}", "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(asdict(record), file, separators=(",", ":"))
-    stamp.write_folders(path, stamp.folder_lines(path, list(_folders(path))))
+    stamp.write_folders(path, folders)
+    layout = Layout.of(wanted.interpreter.short_version)
     stamp.write(path, _stamp(path, wanted, layout))
 
 
-def _folders(path: str) -> Iterator[str]:
-    """Yield every folder of an environment but the one that envkit keeps its own files in."""
-    waiting = [""]
+def _folders(path: str, top: str) -> Iterator[str]:
+    """Yield a top and the folders in it; nothing if it is a file or not there."""
+    if not os.path.isdir(f"{path}/{top}") or os.path.islink(f"{path}/{top}"):
+        return
+    waiting = [top]
     while waiting:
         folder = waiting.pop()
         yield folder
-        prefix = f"{folder}/" if folder else ""
         with os.scandir(f"{path}/{folder}") as entries:
             waiting += [
-                prefix + entry.name
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and prefix + entry.name != stamp.STATE
+                f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)
             ]
 
 

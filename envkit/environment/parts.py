@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from envkit.environment.tree import Copied, Layout, Leaf, Linked, Written
-from envkit.store import manifest
+from envkit.store import manifest, record
 from envkit.store.manifest import HEADERS, SCRIPTS, SITE, TREE, File, Manifest
-from envkit.store.wheels import own_record_line, record_lines
 
 # Files that people are known to edit in place; as copies of their own they do not reach the store.
 _EDITED = {"cacert.pem"}
@@ -142,8 +141,8 @@ class Distribution:
         if rows:
             with open(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD", "rb") as file:
                 stored = file.read()
-            own = own_record_line(f"{SITE}/{wheel.dist_info}")
-            content = stored.removesuffix(own) + record_lines(rows) + own
+            own = record.own_line(wheel.dist_info)
+            content = stored.removesuffix(own) + record.lines(rows) + own
             written["RECORD"] = Written(content, False)
         return written
 

@@ -77,8 +77,10 @@ def _stored(store: Store, interpreter: Interpreter, place: str, prompt: str) -> 
         root = folder / "root"
         target = Path(f"{root}{place}")
         process.check(
-            [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed", "--no-periodic-update"]
-            + ["--python", interpreter.executable, "--prompt", prompt, str(target)],
+            [
+                *(sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"),
+                *("--python", interpreter.executable, "--prompt", prompt, str(target)),
+            ],
             what=f"virtualenv could not make an environment for {interpreter.executable}",
         )
         for parent, _, names in os.walk(target):

@@ -201,12 +201,3 @@ def _is_name(part: str) -> bool:
         and not set(part) & {"\\", "/", ":"}
         and len(part.encode("utf-8", "surrogatepass")) <= 255
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envkit import process
@@ -28,6 +28,36 @@ def entry(store: Store, source: str, kind: str) -> Path:
         kind: the interpreter's cache tag and magic number, which decide the form of byte-code.
     """
     return store.bytecode / f"{os.path.basename(source)}-{kind}"
+
+
+def compile_all(
+    store: Store, sources: Sequence[str], *, executable: str, kind: str, idle: bool
+) -> None:
+    """Compile entries of the store, as many at once as there are processors.
+
+    Args:
+        store: the store.
+        sources: the folders of the entries; those compiled already cost nothing.
+        executable: the interpreter to compile with.
+        kind: its cache tag and magic number, joined by a hyphen.
+        idle: leave the processors to whoever else wants them.
+
+    Raises:
+        ToolError: the interpreter failed.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with store.temporary() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+
+        def compile_one(number: int, source: str) -> None:
+            wheel = manifest.read(source)
+            if wheel:
+                draft = folder / str(number)
+                compile_entry(
+                    store, wheel, executable=executable, kind=kind, draft=draft, idle=idle
+                )
+
+        list(pool.map(compile_one, range(len(sources)), sources))
 
 
 def compile_entry(

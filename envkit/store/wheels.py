@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import hashlib
-import io
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from envkit.errors import IntegrityError
-from envkit.store import manifest
-from envkit.store.archive import Member, Wheel, file_sha256
-from envkit.store.layout import Store, publish
+from envkit.store import digest, record
+from envkit.store.archive import Member, Wheel
+from envkit.store.layout import publish
 from envkit.store.manifest import DATA, SCRIPTS, SITE, TREE, File, Manifest
 
 # What stands in INSTALLER (PEP 376), so that other tools can tell who put a distribution there.
@@ -39,7 +35,7 @@ def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> N
     """
     if entry.is_dir():
         return
-    found = file_sha256(archive)
+    found = digest.sha256(archive)
     if found != sha256:
         raise IntegrityError(
             f"{archive.name}: its sha256 is {found}, not {sha256}",
@@ -104,7 +100,7 @@ def _sort_scripts(tree: Path, folders: dict[str, list[File]]) -> None:
                 continue
         _folder(tree, f"{DATA}/bin", folders).append(file._replace(executable=True))
         os.rename(path, os.path.join(tree, DATA, "bin", file.name))
-        os.chmod(os.path.join(tree, DATA, "bin", file.name), 0o555)
+        os.chmod(os.path.join(tree, DATA, "bin", file.name), 0o555)  # noqa: S103
     if kept:
         folders[SCRIPTS] = kept
 
@@ -118,41 +114,14 @@ def _write_metadata(tree: Path, dist_info: str, folders: dict[str, list[File]]) 
     files = _folder(tree, dist_info, folders)
     files.append(_write(os.path.join(tree, dist_info, "INSTALLER"), _INSTALLER))
     files.append(_write(os.path.join(tree, dist_info, "REQUESTED"), b""))
-    record = record_lines(
-        (place(folder, file.name), file.sha256, file.size)
+    listed = record.lines(
+        (record.place(folder, file.name), file.sha256, file.size)
         for folder in folders
         if folder.partition("/")[0] in (SITE, DATA)
         for file in folders[folder]
     )
-    files.append(
-        _write(os.path.join(tree, dist_info, "RECORD"), record + own_record_line(dist_info))
-    )
-
-
-def place(folder: str, name: str) -> str:
-    """Return a file's path in RECORD: relative to site-packages, three folders below the root."""
-    scheme, _, rest = folder.partition("/")
-    path = f"{rest}/{name}" if rest else name
-    return path if scheme == SITE else f"../../../{path}"
-
-
-def own_record_line(dist_info: str) -> bytes:
-    """Return the line of RECORD for RECORD itself, which has neither hash nor size."""
-    return f"{dist_info.partition('/')[2]}/RECORD,,\n".encode()
-
-
-def record_lines(files: Iterable[tuple[str, str, int]]) -> bytes:
-    """Return lines of RECORD, sorted by path.
-
-    Args:
-        files: path as RECORD has it, sha256 in hex, size in bytes.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for path, sha256, size in sorted(files):
-        digest = base64.urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=").decode()
-        writer.writerow([path, f"sha256={digest}", size])
-    return text.getvalue().encode()
+    listed += record.own_line(dist_info.rpartition("/")[2])
+    files.append(_write(os.path.join(tree, dist_info, "RECORD"), listed))
 
 
 def _write(path: str, content: bytes) -> File:
@@ -170,22 +139,3 @@ def _write(path: str, content: bytes) -> File:
         inode=status.st_ino,
         sha256=hashlib.sha256(content).hexdigest(),
     )
-
-
-def selected(store: Store, key: str) -> Path | None:
-    """Return the entry that was chosen for a pin; None if none was, or it is not there any more."""
-    try:
-        target = os.readlink(store.selections / key)
-    except OSError:
-        return None
-    entry = Path(os.path.normpath(store.selections / target))
-    return entry if (entry / manifest.MANIFEST).is_file() else None
-
-
-def select(store: Store, key: str, entry: Path) -> None:
-    """Remember the entry that was chosen for a pin, as a relative symbolic link."""
-    store.selections.mkdir(parents=True, exist_ok=True)
-    draft = store.selections / f"{key}.{os.getpid()}"
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(os.path.relpath(entry, store.selections))
-    draft.replace(store.selections / key)

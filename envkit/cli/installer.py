@@ -1,0 +1,70 @@
+"""An installation as a person sees it; without click, so that a plain `install` starts quickly."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from envkit import downloads, installation, project
+from envkit.cli.output import Meter, Output
+from envkit.errors import EXIT_DONE
+from envkit.installation import Outcome, Request
+from envkit.project import Group, Project
+from envkit.quantities import count, seconds_text
+from envkit.store import layout
+
+
+def install_here() -> int:
+    """Do what `envkit install` does in this folder when it is given no options."""
+    found = project.find(Path.cwd(), os.environ)
+    install_project(found, Output.for_terminal(verbose=False, quiet=False), groups=found.choose())
+    return EXIT_DONE
+
+
+def install_project(found: Project, output: Output, *, groups: tuple[Group, ...]) -> Outcome:
+    """Install groups of a project, saying what is done."""
+    return perform(request_for(found, groups), output)
+
+
+def request_for(
+    found: Project, groups: tuple[Group, ...], *, offline: bool = False, replace: bool = False
+) -> Request:
+    """Return the request for groups of a project, with this process's environment."""
+    return Request(
+        project=found,
+        groups=groups,
+        store=layout.locate(found.config.store.value, os.environ),
+        environ=os.environ,
+        offline=offline,
+        replace=replace,
+    )
+
+
+def perform(request: Request, output: Output) -> Outcome:
+    """Plan and apply a request, saying what is done."""
+    started = time.monotonic()
+    meter = Meter(output, "Fetching")
+
+    def report(progress: downloads.Progress) -> None:
+        meter.update(
+            done=progress.done,
+            total=progress.total,
+            fetched=progress.fetched,
+            started=progress.started,
+        )
+
+    plan = installation.plan(request)
+    output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
+    outcome = installation.apply(plan, report=report, say=output.say)
+    output.changes(outcome.changes)
+    took = seconds_text(time.monotonic() - started)
+    has = count(outcome.distributions, "distribution")
+    has += f", Python {plan.interpreter.version}"
+    if not outcome.touched:
+        output.say(f"Already up to date: {has}")
+    else:
+        output.say(f"Installed in {took}: {has}, {outcome.fetched} fetched")
+    if outcome.compiling:
+        output.detail("Byte-code is being compiled in the background")
+    return outcome

@@ -1,0 +1,72 @@
+"""What many tests need: an index with everything good, and machines that know it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Index, good
+from tests.support.projects import Machine
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """An index that offers all good distributions; no test may change it."""
+    with Index(tmp_path_factory.mktemp("published")) as index:
+        index.add(*good().values())
+        yield index
+
+
+@pytest.fixture(scope="session")
+def bare_store(published: Index, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which an empty environment was made, so that nobody waits for that again."""
+    machine = Machine(tmp_path_factory.mktemp("bare"), published)
+    project = machine.project()
+    project.lock()
+    project.install()
+    return machine.store
+
+
+@pytest.fixture(scope="session")
+def full_store(
+    published: Index, bare_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A store that has all good distributions."""
+    machine = Machine(tmp_path_factory.mktemp("full"), published)
+    machine.seed_from(bare_store)
+    project = machine.project()
+    left = dict(good())
+    while left:
+        # One version of each at a time.
+        chosen = {one.name: key for key, one in left.items()}
+        project.lock(*chosen.values())
+        project.install()
+        for key in chosen.values():
+            del left[key]
+    return machine.store
+
+
+@pytest.fixture
+def machine(published: Index, full_store: Path, tmp_path: Path) -> Machine:
+    """A machine that has seen all good distributions; their files in its store are shared.
+
+    No test may write into them.
+    """
+    made = Machine(tmp_path, published)
+    made.seed_from(full_store)
+    return made
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """An index of a test's own, which offers nothing yet."""
+    with Index(tmp_path / "index") as made:
+        yield made
+
+
+@pytest.fixture
+def fresh_machine(index: Index, bare_store: Path, tmp_path: Path) -> Machine:
+    """A machine that has seen no distribution, with an index of its own."""
+    made = Machine(tmp_path, index)
+    made.seed_from(bare_store)
+    return made
