@@ -2,7 +2,7 @@
 
 One command: ``python benchmarks/install.py``. benchmarks/README.md says what the rows mean.
 Progress goes to standard error, the tables to standard output. The exit status is 0, 1 when a
-measured command failed, 2 when a tool or a lock could not be had.
+measured command failed, 130 when interrupted, 2 when a tool or a lock could not be had.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks.timing import Limits
 from benchmarks.tools import Checkout, Toolbox, base_env, variants
 
 README = Path(__file__).with_name("README.md")
+INTERRUPTED = "Interrupted"
 TOOLS = ("envkit", "uv", "pip")
 
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(text)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if INTERRUPTED in result["facts"]:
+        return 130
     if options.write:
         report.write(README, text)
     return 1 if any(sample.error for sample in samples) else 0
@@ -122,8 +125,12 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
             RECIPES[size], work / "locks" / f"{maker.name}-{minor}" / str(size), maker, _say
         )
         sizes[str(size)] = _about(series)
-        for sample in Bench(series, toolbox, checkout, settings, _say).measure(options.rows):
-            samples.append(sample.to_json())
+        bench = Bench(series, toolbox, checkout, settings, _say)
+        try:
+            samples.extend(sample.to_json() for sample in bench.measure(options.rows))
+        except KeyboardInterrupt:
+            facts[INTERRUPTED] = f"in size {size}; what had been measured until then is shown"
+            break
     return {"facts": facts, "sizes": sizes, "samples": samples}
 
 

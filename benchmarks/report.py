@@ -58,7 +58,7 @@ def tables(samples: Iterable[Sample], facts: Mapping[str, str], sizes: Mapping[i
             row: _series([s for s in listed if s.size == size and s.row == row]) for row in TITLES
         }
         groups = {row: found for row, found in groups.items() if found}
-        lines += ["", f"### {sizes.get(size, size)}", "", *_summary(groups)]
+        lines += ["", f"#### {sizes.get(size, size)}", "", *_summary(groups)]
         lines += ["", "<details><summary>Every variant</summary>", ""]
         lines += [*_details(groups), "", "</details>"]
         lines += _failures(groups)

@@ -43,7 +43,8 @@ class Deadline:
     def __init__(self) -> None:
         self.targets: list[tuple[int, bool]] = []
         self.passed = False
-        signal.signal(signal.SIGALRM, self._ring)
+        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ring)
 
     def start(self, seconds: float, targets: list[tuple[int, bool]]) -> None:
         """Signal ``targets``, or all children if that is empty, in ``seconds`` from now."""
@@ -66,7 +67,7 @@ class Deadline:
 def children() -> list[int]:
     """List this process's children, inherited ones too; none where /proc does not tell."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:  # noqa: PTH123 - small
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
             return [int(word) for word in file.read().split()]
     except OSError:
         return []

@@ -155,16 +155,13 @@ class _Fetcher:
         """Return each pin's file, whose hash pip has compared with the lock's, and that hash."""
         listed = pip.requirement_file(self._folder, [pin.requirement() for pin in pins])
         target = self._folder / "files"
-        completed = pip.run(
-            self._interpreter,
-            [
-                *("download", "--no-deps", "--require-hashes", "--progress-bar", "raw"),
-                *("--dest", str(target), "--requirement", str(listed)),
-            ],
-            environ=self._environ,
-            cwd=self._folder,
-            on_line=self._follow,
-        )
+        arguments = [
+            *("download", "--no-deps", "--require-hashes", "--progress-bar", "raw"),
+            *("--dest", str(target), "--requirement", str(listed)),
+        ]
+        completed = self._pip(arguments)
+        if pip.hides_cause(completed):
+            completed = self._pip([*arguments, "-vv"])
         if completed.returncode:
             names = ", ".join(map(str, pins[:3])) + (" …" if len(pins) > 3 else "")
             raise pip.explain(completed, f"Fetching {names} failed")
@@ -181,6 +178,15 @@ class _Fetcher:
                 "Run `envkit lock --upgrade` if the change is meant.",
             )
         return found
+
+    def _pip(self, arguments: Sequence[str]) -> process.Completed:
+        return pip.run(
+            self._interpreter,
+            arguments,
+            environ=self._environ,
+            cwd=self._folder,
+            on_line=self._follow,
+        )
 
     def _build(self, pin: Pin, sdist: Path) -> Path:
         """Return the wheel that pip builds, in isolation, from an sdist."""
@@ -224,6 +230,8 @@ class _Fetcher:
         process.check(
             [sys.executable, "-m", "envkit.store.unpacker"],
             what="Unpacking wheels failed",
+            # Python looks for modules in the folder that it is started in.
+            cwd=self._folder,
             stdin="".join(json.dumps(job) + "\n" for job in jobs),
             on_line=follow,
         )

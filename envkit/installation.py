@@ -148,6 +148,7 @@ def find_interpreter(
     """
     locked = next((one.python for one in locks if one.python), "")
     request = project.python_request(locked)
+    store.prepare()
     python = interpreter.find(request, cache=store.interpreters, environ=environ)
     for wish, source in [
         *((one.python, f"{one.path.name} was compiled for") for one in locks),

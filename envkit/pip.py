@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit import process
 from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
@@ -75,6 +76,11 @@ def masked(text: str) -> str:
     return _CREDENTIALS.sub("****@", text)
 
 
+def hides_cause(completed: process.Completed) -> bool:
+    """Return whether a pip that failed found nothing, and did not say why it could not look."""
+    return bool(completed.returncode) and "(from versions: none)" in completed.stderr
+
+
 def explain(completed: process.Completed, what: str) -> EnvkitError:
     """Return what a failed pip means, in words that say what to do.
 
@@ -83,41 +89,71 @@ def explain(completed: process.Completed, what: str) -> EnvkitError:
 
     Args:
         completed: the pip that failed.
-        what: what it was to do, as in "numpy 2.3 cannot be fetched".
+        what: what it was to do, as in "Fetching numpy 2.3 failed".
     """
     text = masked(completed.stderr + completed.stdout)
-    if "THESE PACKAGES DO NOT MATCH THE HASHES" in text:
-        found = re.search(r"^\s*(\S+==\S+|\S+ from \S+)", text.partition("HASHES")[2], re.MULTILINE)
-        name = found[1] if found else "a file"
-        return IntegrityError(
-            f"{what}: the index serves {name} with a hash that is not in the lock",
-            "Nothing of it was installed. If the change is meant, run `envkit lock --upgrade`.",
-        )
-    missing = re.search(r"No matching distribution found for (\S+)", text)
-    if missing and not _NETWORK.search(text):
-        return ToolError(
-            f"{what}: the index has no usable file for {missing[1]}",
-            "It was withdrawn, or has none for this Python. "
-            "Choose another version: `envkit lock --upgrade-package NAME`.",
-        )
-    if re.search(r"\b(401|403)\b.*(Client Error|Error)|User for .*:", text):
-        return ToolError(
-            f"{what}: the index refuses access", "Check the credentials in pip's configuration."
-        )
-    if _NETWORK.search(text):
-        return ToolError(
-            f"{what}: the index cannot be reached",
-            "Check the network, proxy and certificates (`pip config list`), then run it again.",
-        )
-    if "No space left on device" in text:
-        return ToolError(f"{what}: the disk is full", "Make room, then run it again.")
+    for cause in _CAUSES:
+        found = re.search(cause.phrase, text, re.MULTILINE | re.DOTALL)
+        if found:
+            detail = next(filter(None, found.groups()), "a file")
+            return cause.kind(f"{what}: {cause.message.format(detail)}", cause.hint)
     return ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
 
 
-_NETWORK = re.compile(
-    r"NewConnectionError|ConnectionError|Name or service not known|Temporary failure in name|"
-    r"Connection refused|Read timed out|ConnectTimeoutError|Max retries exceeded|SSLError|"
-    r"Connection broken|IncompleteRead|Network is unreachable|Connection reset|ProxyError"
+class _Cause(NamedTuple):
+    """A phrase of pip's, and what it means; `{}` is what the first group that matched found."""
+
+    phrase: str
+    kind: type[EnvkitError]
+    message: str
+    hint: str
+
+
+# The first that is found is the cause; what may only follow from another cause stands behind it.
+_CAUSES = (
+    _Cause(
+        r"THESE PACKAGES DO NOT MATCH THE HASHES(?:.*?^\s*(\S+==\S+|\S+ from \S+))?",
+        IntegrityError,
+        "the index serves {} with a hash that is not in the lock",
+        "Nothing of it was installed. If the change is meant, run `envkit lock --upgrade`.",
+    ),
+    _Cause(
+        r"Wheel '([^']+)' located at \S+ is invalid|(\S+) has an invalid wheel",
+        IntegrityError,
+        "the wheel of {} is damaged",
+        "The lock names this very file: pin another version, or tell its authors.",
+    ),
+    _Cause(
+        r"\b(?:401|403|407) (?:Client )?Error|User for .*:",
+        ToolError,
+        "the index refuses access",
+        "Check the credentials in pip's configuration.",
+    ),
+    _Cause(
+        r"HTTP error (\d+) while getting|too many (\d+) error responses",
+        ToolError,
+        "the index answers {}",
+        "Run it again later; a file that was withdrawn needs `envkit lock --upgrade-package NAME`.",
+    ),
+    _Cause(
+        r"NewConnectionError|ConnectionError|Name or service not known|Temporary failure in name|"
+        r"Connection refused|Read timed out|ConnectTimeoutError|Max retries exceeded|SSLError|"
+        r"Connection broken|IncompleteRead|Network is unreachable|Connection reset|ProxyError|"
+        r"Connection interrupted|incomplete-download|connection error:",
+        ToolError,
+        "the index cannot be reached",
+        "Check the network, proxy and certificates (`pip config list`), then run it again.",
+    ),
+    _Cause(
+        r"No matching distribution found for (\S+)",
+        ToolError,
+        "the index has no usable file for {}",
+        "It was withdrawn, or has none for this Python. "
+        "Choose another version: `envkit lock --upgrade-package NAME`.",
+    ),
+    _Cause(
+        r"No space left on device", ToolError, "the disk is full", "Make room, then run it again."
+    ),
 )
 
 

@@ -15,13 +15,33 @@ from envkit.store.layout import Store, publish
 
 # Runs pip-tools out of folders that are named on the command line, up to `--`; they come last, so
 # that an interpreter's own standard library wins.
+#
+# Where an index has no JSON interface of its own beside the simple one (PEP 503, 691), pip-tools
+# downloads every file of a release, for all platforms, to hash it: gigabytes, for some. The hash
+# that the index states is taken instead, where it states one; pip holds downloads to it as well.
+# Should pip-tools change inside, it is left to do as it likes.
 _BOOTSTRAP = """\
 import runpy, sys
 end = sys.argv.index("--")
 sys.path.extend(sys.argv[1:end])
 sys.argv[1:] = sys.argv[end + 1:]
+try:
+    from piptools.repositories.pypi import PyPIRepository
+    compute = PyPIRepository._get_file_hash
+except (ImportError, AttributeError):
+    pass
+else:
+    def stated_or_computed(self, link):
+        stated = getattr(link, "hash", None) or ""
+        if getattr(link, "hash_name", None) == "sha256" and len(stated) == 64:
+            return "sha256:" + stated
+        return compute(self, link)
+    PyPIRepository._get_file_hash = stated_or_computed
 runpy.run_module("piptools", run_name="__main__", alter_sys=True)
 """
+
+# What would send an installed package to other places than the environment it is meant for.
+_ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")
 
 
 def command(interpreter: Interpreter, *, store: Store, environ: Mapping[str, str]) -> list[str]:
@@ -36,11 +56,11 @@ def command(interpreter: Interpreter, *, store: Store, environ: Mapping[str, str
     """
     folders = _own_folders(interpreter)
     # Requirement files are UTF-8 everywhere, whatever the locale says.
+    options = ["-I", "-X", "utf8"]
     if folders:
-        options = ["-I", "-S", "-X", "utf8"]
-        return [interpreter.executable, *options, "-c", _BOOTSTRAP, *folders, "--"]
+        return [interpreter.executable, *options, "-S", "-c", _BOOTSTRAP, *folders, "--"]
     tool = _tool_environment(interpreter, store, environ)
-    return [str(tool / "bin" / "python"), "-I", "-X", "utf8", "-m", "piptools"]
+    return [str(tool / "bin" / "python"), *options, "-c", _BOOTSTRAP, "--"]
 
 
 def _own_folders(interpreter: Interpreter) -> tuple[str, ...]:
@@ -79,19 +99,19 @@ def _tool_environment(interpreter: Interpreter, store: Store, environ: Mapping[s
             [*virtualenv, "--python", interpreter.executable, str(draft)], env=environ
         )
         if made.returncode:
-            raise _too_old(interpreter)
+            raise MissingError(
+                f"Python {interpreter.version} is too old for envkit to make environments with",
+                "Choose a newer Python (--python, [tool.envkit] python).",
+            )
         pip = [str(draft / "bin" / "python"), "-I", "-m", "pip"]
-        env = {**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        env = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
+        env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
         fetched = process.run([*pip, "install", "--quiet", "pip-tools"], env=env)
         if fetched.returncode:
-            raise _too_old(interpreter)
+            raise MissingError(
+                f"Python {interpreter.version} is too old for envkit's own pip-tools, "
+                "and an older one cannot be fetched for it",
+                "Check the network and the index (`pip config list`), or choose a newer Python.",
+            )
         publish(draft, entry)
     return entry
-
-
-def _too_old(interpreter: Interpreter) -> MissingError:
-    return MissingError(
-        f"Python {interpreter.version} is not supported by envkit's pip-tools, "
-        "and an older one cannot be fetched for it",
-        "Lock for a newer Python, or check the network and the index (`pip config list`).",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -82,7 +83,8 @@ class Project:
         Args:
             locked: the Python that the lock was compiled for, if there is a lock.
         """
-        return self.config.python.value or locked or self.requires_python or ""
+        request = self.config.python.value or locked or self.requires_python or ""
+        return request if os.sep in request else "".join(request.split())
 
     def group(self, name: str) -> Group:
         """Return a group by its name, whether or not its files exist.

@@ -113,6 +113,12 @@ def shown(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix()
 
 
+def input_names(project: Project, group: Group) -> str:
+    """Return the names of a group's inputs, as a person would list them."""
+    names = [shown(path, project.root) for path in group.inputs if path.is_file()]
+    return " and ".join(names) or group.inputs[0].name
+
+
 def check(lines: Sequence[Line]) -> None:
     """Refuse what no lock can hold, before anything is asked of an index.
 

@@ -12,6 +12,8 @@ from envkit.requirements import Line
 
 # pip has no codes for its errors: these are the phrases of its resolver and its preparer.
 _CONFLICT = "The conflict is caused by:"
+_WITHOUT = "no matching distributions available for your environment:"
+_NONE = re.compile(r"No matching distribution found for ")
 _WANTS = re.compile(r"\s+(?P<name>\S+) (?P<version>\S+) depends on (?P<what>.+)")
 _ASKED = re.compile(r"\s+The user requested (?P<bound>\(constraint\) )?(?P<what>.+)")
 _NOT_FOUND = re.compile(
@@ -21,10 +23,6 @@ _NOT_FOUND = re.compile(
 )
 _OTHER_PYTHON = re.compile(r"(?P<version>[^\s;]+) Requires-Python (?P<python>[^;\n]+)")
 _PYTHON_NOTE = "Ignored the following versions that require a different python version: "
-_BUILD = re.compile(
-    r"metadata-generation-failed|Failed to build|subprocess-exited-with-error|"
-    r"Getting requirements to build wheel|BuildBackend"
-)
 _REFUSED = re.compile(r"\b(401|403) (Client )?Error|\b(Unauthorized|Forbidden)\b|User for \S+:")
 _UNREACHED = re.compile(
     r"connection error:|connection broken|ConnectionError|Max retries exceeded|"
@@ -34,8 +32,8 @@ _UNREACHED = re.compile(
 _HTTP = re.compile(r"HTTP error (?P<code>\d{3}).*? for (?:url|URL):? (?P<url>\S+)")
 _EXCEPTION = re.compile(r"[\w.]+\.(?P<kind>\w+): (?P<text>.+)")
 
-# So many lines of who wants what are read; more is noise.
-_MOST = 6
+# So many lines of who wants what, or of what a build said, are read; more is noise.
+_MOST, _TAIL = 6, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,47 +41,69 @@ class Context:
     """What a failed compilation was about.
 
     Attributes:
-        group: the name of the group's first input, as it is shown.
+        group: the names of the group's inputs, as they are shown.
         python: the version of the interpreter it was resolved for.
         lines: what the inputs say.
-        bounds: the versions that the default group's lock keeps this group to, by name.
+        pins: what was to be kept: requirements like "alpha==1.0", each with its lock's name.
+        upgrades: what `--upgrade-package` asks for.
     """
 
     group: str
     python: str
     lines: Sequence[Line]
-    bounds: Mapping[str, str]
+    pins: Mapping[str, str]
+    upgrades: Sequence[str]
 
 
-def explain(text: str, context: Context) -> EnvkitError:
+def doubtful_name(text: str, context: Context) -> str | None:
+    """Return the name of a distribution of which pip saw no version at all, if there is one.
+
+    It may not exist, or the index may not have answered: pip tells only who asks once more.
+    """
+    conflict, missing = _verdict(text)
+    if not conflict:
+        return _name(missing["what"]) if missing and missing["versions"] == "none" else None
+    cause, _, without = conflict.partition(_WITHOUT)
+    kept = {
+        _name(found["what"])
+        for found in map(_ASKED.fullmatch, cause.splitlines())
+        if found and _requirement(found["what"]) in context.pins
+    }
+    return next((name for name in map(str.strip, without.splitlines()) if name in kept), None)
+
+
+def explain(text: str, context: Context, asked: str = "") -> EnvkitError:
     """Return a failure of pip-tools in words that say who wants what, and what to do.
 
     Args:
         text: what it printed, on both streams.
         context: what it was about.
+        asked: what pip said when asked for all versions of the doubtful name.
     """
-    text = pip.masked(text)
-    if _CONFLICT in text:
-        return _conflict(text.rpartition(_CONFLICT)[2], context)
-    # pip-tools tries again without the pins of before: the last word counts.
-    missing = list(_NOT_FOUND.finditer(text))[-1:]
-    if missing and missing[0]["versions"] != "none":
-        return _not_found(missing[0], text, context)
-    unavailable = _unavailable(text, context)
-    if unavailable:
-        return unavailable
+    text, asked = pip.masked(text), pip.masked(asked)
+    doubtful = doubtful_name(text, context)
+    conflict, missing = _verdict(text)
+    if doubtful and _NONE.search(asked) and not _for_other_pythons(doubtful, text):
+        unavailable = _unavailable(text + asked, context)
+        what, owner = (missing["what"], missing["owner"]) if missing else (doubtful, None)
+        return unavailable or _unknown(what, owner, context)
+    if conflict:
+        return _conflict(conflict, context)
     if missing:
-        return _not_found(missing[0], text, context)
-    if _BUILD.search(text):
-        return ToolError(
-            f"{context.group}: a source distribution cannot be built for Python "
-            f"{context.python}:\n{_tail(text)}",
-            "Choose a version that has a wheel, or install what its build needs.",
-        )
-    http = _HTTP.search(text)
-    if http:
-        return ToolError(f"{context.group}: {http['url']} answers with {http['code']}")
-    return ToolError(f"{context.group} cannot be locked:\n{_tail(text)}")
+        return _not_found(missing, text, context)
+    return _unavailable(text, context) or _malformed(text, context) or _failed(text, context)
+
+
+def _verdict(text: str) -> tuple[str, re.Match[str] | None]:
+    """Return pip's account of a conflict, or what it did not find: whichever it came to last.
+
+    pip-tools tries again without the pins of before when they stand in the way.
+    """
+    missing = next(iter(list(_NOT_FOUND.finditer(text))[-1:]), None)
+    before, _, conflict = text.rpartition(_CONFLICT)
+    if conflict and before and missing and missing.start() > len(before):
+        return "", missing
+    return (conflict, None) if before else ("", missing)
 
 
 def _unavailable(text: str, context: Context) -> ToolError | None:
@@ -104,10 +124,30 @@ def _unavailable(text: str, context: Context) -> ToolError | None:
     return None
 
 
-def unknown_name(text: str) -> str | None:
-    """Return the name of which the indexes had no version at all, if that is what went wrong."""
-    names = [found["what"] for found in _NOT_FOUND.finditer(text) if found["versions"] == "none"]
-    return re.split(r"[\s\[<>=!~;@(]", names[-1])[0] if names and _CONFLICT not in text else None
+def _malformed(text: str, context: Context) -> UsageError | None:
+    """Return the error of an option that pip does not know, with its place; or None."""
+    found = re.search(r"no such option: (\S+)", text)
+    if not found:
+        return None
+    where = next((one.where for one in context.lines if one.text.startswith(found[1])), None)
+    return UsageError(f"{where or context.group}: pip has no option {found[1]}")
+
+
+def _failed(text: str, context: Context) -> ToolError:
+    """Return the error of a build, of a server, or whatever else there is."""
+    build = re.search(r"lines of output\]\n(.*?)\n\s*\[end of output\]", text, re.DOTALL)
+    if build:
+        name = re.search(r"Failed to build '([^']+)'|from (?:https?|file)://\S*/([^/\s#]+)", text)
+        what = next(filter(None, name.groups())) if name else "a source distribution"
+        tail = "\n".join(f"  {line.strip()}" for line in build[1].splitlines()[-_TAIL:])
+        return ToolError(
+            f"{context.group}: {what} cannot be built for Python {context.python}:\n{tail}",
+            "Choose a version that has a wheel, or install what its build needs.",
+        )
+    http = _HTTP.search(text)
+    if http:
+        return ToolError(f"{context.group}: {http['url']} answers with {http['code']}")
+    return ToolError(f"{context.group} cannot be locked:\n{_tail(text)}")
 
 
 def _conflict(text: str, context: Context) -> UsageError:
@@ -143,12 +183,14 @@ def _contested(wishes: Sequence[tuple[str, str]]) -> str:
 
 def _origin(what: str, context: Context) -> str:
     """Return where a requirement that pip calls the user's is written."""
+    requirement = _requirement(what)
     for line in context.lines:
-        if _same(line.text, _requirement(what)):
+        if _same(line.text, requirement):
             return line.where
-    if context.bounds.get(_name(what)):
-        return "requirements.txt"
-    return "--upgrade-package"
+    if requirement in context.pins:
+        return context.pins[requirement]
+    upgraded = any(_same(one, requirement) for one in context.upgrades)
+    return "--upgrade-package" if upgraded else context.group
 
 
 def _same(line: str, requirement: str) -> bool:
@@ -177,24 +219,33 @@ def _range(versions: Sequence[str]) -> str:
 
 
 def _not_found(missing: re.Match[str], text: str, context: Context) -> UsageError:
-    what, owner = missing["what"], missing["owner"]
-    where = f"{owner} wants" if owner and not owner.startswith("-r") else _origin(what, context)
-    there = [] if missing["versions"] == "none" else missing["versions"].split(", ")
+    what = missing["what"]
+    who = _asker(what, missing["owner"], context)
     elsewhere = _for_other_pythons(what, text)
     if elsewhere:
         return UsageError(
-            f"{where}: {what}: its versions need another Python than {context.python}: {elsewhere}",
+            f"{who} {what}, which needs another Python than {context.python}: {elsewhere}",
             "Allow an older version, or lock for another Python (--python, [tool.envkit] python).",
         )
+    there = [one for one in missing["versions"].split(", ") if one != "none"]
     if not there:
-        return UsageError(
-            f"{where}: the index has no distribution called {what}",
-            "Check the spelling, and that pip knows the right index (`pip config list`).",
-        )
+        return _unknown(what, missing["owner"], context)
     return UsageError(
-        f"{where}: no version of {_name(what)} satisfies {what}",
+        f"{who} {what}: there is no such version of {_name(what)}",
         f"The newest that there are for Python {context.python}: {', '.join(there[-3:])}.",
     )
+
+
+def _unknown(what: str, owner: str | None, context: Context) -> UsageError:
+    return UsageError(
+        f"{_asker(what, owner, context)} {what}: the index has no distribution of this name",
+        "Check the spelling, and that pip knows the right index (`pip config list`).",
+    )
+
+
+def _asker(what: str, owner: str | None, context: Context) -> str:
+    """Return who asks for a requirement, and that it does: a distribution, or a line."""
+    return f"{owner or _origin(what, context)} wants"
 
 
 def _for_other_pythons(what: str, text: str) -> str:
@@ -212,11 +263,11 @@ def _for_other_pythons(what: str, text: str) -> str:
     return f"{fitting[-1]['version']} needs {fitting[-1]['python'].strip()}" if fitting else ""
 
 
-def _tail(text: str, count: int = 8) -> str:
+def _tail(text: str) -> str:
     """Return the last lines that speak to a user: pip's errors, or the last exception."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR", "error"))]
     exceptions = [found for line in lines if (found := _EXCEPTION.fullmatch(line))]
     if exceptions and not errors:
         return exceptions[-1]["text"]
-    return "\n".join((errors or lines)[-count:])
+    return "\n".join((errors or lines)[-_TAIL:])

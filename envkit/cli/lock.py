@@ -14,7 +14,7 @@ from envkit import compiler, interpreter, quantities, render
 from envkit import lock as locks
 from envkit import project as projects
 from envkit.cli.output import Output
-from envkit.compiler import Compiled, Request, Upgrade
+from envkit.compilation import Compiled, Request, Upgrade
 from envkit.environment.halves import Change
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.project import DEFAULT_GROUP, Group, Project
@@ -76,7 +76,7 @@ def lock(
     chosen = _choose(project, groups)
     mode = _Mode(check=check, dry_run=dry_run, as_json=as_json)
     if check:
-        reasons = {group.name: compiler.stale(project, group) for group in chosen}
+        reasons = {group: compiler.stale(project, group) for group in chosen}
         if any(reasons.values()):
             return _report_stale(output, reasons, mode)
     started = time.monotonic()
@@ -171,9 +171,12 @@ def _choose(project: Project, names: tuple[str, ...]) -> tuple[Group, ...]:
     return tuple(group for group in there if not names or group.name in names)
 
 
-def _report_stale(output: Output, reasons: Mapping[str, str], mode: _Mode) -> int:
+def _report_stale(output: Output, reasons: Mapping[Group, str], mode: _Mode) -> int:
     if mode.as_json:
-        groups = {name: {"fresh": not reason, "reason": reason} for name, reason in reasons.items()}
+        groups = {
+            group.name: {"lock": group.lock.name, "fresh": not reason, "reason": reason}
+            for group, reason in reasons.items()
+        }
         click.echo(render.as_json({"fresh": False, "written": False, "groups": groups}))
     for reason in filter(None, reasons.values()):
         output.say(f"{reason}; run `envkit lock`")
@@ -219,6 +222,7 @@ def _outcome(compiled: Sequence[Compiled], mode: _Mode) -> dict[str, object]:
             one.group.name: {
                 "lock": one.group.lock.name,
                 "fresh": one.before == one.after,
+                "reason": "" if one.before == one.after else "compiled anew it is different",
                 "pins": len(one.pins),
                 "changes": one.changes,
             }

@@ -222,7 +222,9 @@ def patch(half: Half, wanted: Wanted) -> None:
     """
     layout = Layout.of(wanted.interpreter.short_version)
     old = half.record
-    if old and old.interpreter != asdict(wanted.interpreter):
+    # What was replaced at `.venv` may have been a link, which is not followed, or a file.
+    is_folder = os.path.isdir(half.path) and not os.path.islink(half.path)
+    if not is_folder or (old and old.interpreter != asdict(wanted.interpreter)):
         remove(half.path)
         old = None
     dirty = half.changed_folders() if old else []

@@ -82,6 +82,8 @@ def _stored(store: Store, interpreter: Interpreter, place: str, prompt: str) -> 
                 *("--python", interpreter.executable, "--prompt", prompt, str(target)),
             ],
             what=f"virtualenv could not make an environment for {interpreter.executable}",
+            # Python looks for modules in the folder that it is started in.
+            cwd=folder,
         )
         for parent, _, names in os.walk(target):
             for name in names:

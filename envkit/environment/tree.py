@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from envkit import process
 from envkit.errors import EnvkitError, IntegrityError
 from envkit.store.layout import remove_tree
 
 # What `link` answers where a copy will do: another filesystem, too many links to one file, a
 # file of somebody else's (fs.protected_hardlinks), a filesystem without links.
 _COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
+
+# Below this many files to make, a process more costs more than it saves; above this many
+# processes, the filesystem is what they wait for.
+_WORTH_A_PROCESS = 3000
+_MOST_PROCESSES = 4
 
 
 class Linked(NamedTuple):
@@ -159,7 +167,24 @@ def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:
         AlteredError: a file to be linked is not what it was in the store.
         OSError: the disk refuses.
     """
-    for top in sorted(tops):
+    shares = _shares(tree, tops)
+    process.side_by_side([partial(_apply_tops, root, tree, share) for share in shares])
+
+
+def _shares(tree: Tree, tops: Iterable[str]) -> list[list[str]]:
+    """Divide tops among the processors, by the number of their files, if it is worth a process."""
+    sizes = {top: 1 + sum(len(tree.files[folder]) for folder in tree.walk(top)) for top in tops}
+    count = min(os.cpu_count() or 1, _MOST_PROCESSES, 1 + sum(sizes.values()) // _WORTH_A_PROCESS)
+    shares: list[tuple[int, list[str]]] = [(0, []) for _ in range(count)]
+    for top in sorted(sizes, key=lambda top: (-sizes[top], top)):
+        size, share = heapq.heappop(shares)
+        share.append(top)
+        heapq.heappush(shares, (size + sizes[top], share))
+    return [share for _, share in shares]
+
+
+def _apply_tops(root: str, tree: Tree, tops: Iterable[str]) -> None:
+    for top in tops:
         folder, _, name = top.rpartition("/")
         path = os.path.join(root, top)
         if top in tree.files:

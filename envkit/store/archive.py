@@ -58,6 +58,7 @@ class Wheel:
         if canonicalize_name(self.metadata.get("Name", "")) != name:
             raise self._damaged(f"its metadata names {self.metadata.get('Name')!r}, not {name}")
         self._recorded = dict(self._record())
+        self._refuse_unrecorded()
 
     def __enter__(self) -> Wheel:
         return self
@@ -177,14 +178,23 @@ class Wheel:
         return HeaderParser().parsestr(self._text(name))
 
     def _record(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the sha256 that RECORD gives for members; other kinds of hash are passed over."""
+        """Yield the members in RECORD with their sha256, empty where it gives another hash."""
         try:
             for row in csv.reader(io.StringIO(self._text("RECORD"))):
-                if len(row) >= 2 and row[1].startswith("sha256="):
-                    value = row[1].removeprefix("sha256=")
-                    yield row[0], base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+                if len(row) >= 2:
+                    kind, _, value = row[1].partition("=")
+                    padded = value + "=" * (-len(value) % 4)
+                    yield row[0], base64.urlsafe_b64decode(padded) if kind == "sha256" else b""
         except (csv.Error, ValueError) as error:
             raise self._damaged(f"RECORD: {error}") from None
+
+    def _refuse_unrecorded(self) -> None:
+        """Refuse files that RECORD does not name (the format, "Installing a wheel")."""
+        record = f"{self.dist_info}/RECORD"
+        known = {*self._recorded, record, f"{record}.jws", f"{record}.p7s"}
+        for member in self.members:
+            if member.info.filename not in known:
+                raise self._damaged(f"{member.info.filename} is not in its RECORD")
 
     def _damaged(self, what: str) -> IntegrityError:
         return IntegrityError(

@@ -90,11 +90,17 @@ class Store:
         on each for as long as its command lives.
         """
         self.prepare()
-        folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        parent = os.open(self.root / "tmp", os.O_RDONLY | os.O_DIRECTORY)
         try:
+            # Nobody sweeps between the making of a folder and the lock on it.
+            fcntl.flock(parent, fcntl.LOCK_EX)
+            folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._sweep()
+        finally:
+            os.close(parent)
+        try:
             yield folder
         finally:
             remove_tree(folder)

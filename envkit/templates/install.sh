@@ -82,7 +82,7 @@ leave_own_environment() {
 
 hand_over() {
     [ -z "$plain" ] && envkit=$(command -v envkit) || return 0
-    case $(readlink -f "$envkit" || :) in "$root"/.venv/*) return 0 ;; esac
+    case $(readlink -f "$envkit" 2>/dev/null || :) in "$root"/.venv/*) return 0 ;; esac
     "$envkit" --version >/dev/null 2>&1 || return 0 # a pyenv shim with nothing behind it
     set -- install
     case " $groups " in *' default '*) ;; *) set -- "$@" --no-default ;; esac
@@ -226,8 +226,7 @@ venv_hint() {
 # --- .venv, and the one before it -----------------------------------------------------------------
 
 # .venv/.envkit holds `stamp` (envkit made this), `install-sh` (this script did, from the state
-# written there) or `building` (this script is at it, or was killed: that file is locked by it and
-# by the tools that it runs, so the kernel knows which).
+# written there) or `building` (it was at it: where it still is, the lock below cannot be had).
 is_whole() { [ -e "$1/.envkit/install-sh" ] || [ -e "$1/.envkit/stamp" ]; }
 
 discard() { # renamed first, so that a half-removed folder is never taken for an environment
@@ -236,21 +235,27 @@ discard() { # renamed first, so that a half-removed folder is never taken for an
     rm -rf .venv.discard
 }
 
-building=.venv/.envkit/building mine=''
+# One run at a time. The lock is on the project's folder, through a descriptor that the tools
+# inherit: a pip that outlives its killed script still holds it. Not every file system has locks.
+take_lock='
+import fcntl
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    raise SystemExit(1)
+except OSError:
+    pass'
 
-lock_fd_9() {
-    "$python" -I -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null
+lock_folder() {
+    exec 9<.
+    "$python" -I -c "$take_lock" || die 2 'another run is making .venv: wait for it, or end it.'
 }
 
 # Puts right whatever a failed, interrupted or killed run left. Does nothing where all is well.
 recover() {
     if [ -e .venv.discard ]; then rm -rf .venv.discard; fi
     if [ -d .venv ]; then rmdir .venv/.envkit .venv 2>/dev/null || :; fi
-    if [ -e "$building" ] && ! is_whole .venv; then
-        [ -n "$mine" ] || lock_fd_9 9<"$building" ||
-            die 2 'another run is making .venv: wait for it, or end it.'
-        discard .venv
-    fi
+    if [ -e .venv/.envkit/building ] && ! is_whole .venv; then discard .venv; fi
     is_whole .venv.previous || return 0
     if is_whole .venv; then
         discard .venv.previous
@@ -299,8 +304,10 @@ finish() {
         kill -TERM "-$!" 2>/dev/null || kill -TERM "$!" 2>/dev/null || :
         wait "$!" 2>/dev/null || :
     fi
+    back=''
+    [ ! -e .venv.previous ] || is_whole .venv || back=yes
     recover
-    [ "$code" = 0 ] || [ ! -e .venv ] || say 'The .venv from before is back in its place.' >&2
+    [ -z "$back" ] || say 'The .venv from before is back in its place.' >&2
     exit "$code"
 }
 
@@ -335,7 +342,7 @@ make_environment() {
         die 3 "$python has neither venv and ensurepip, nor pip." "$(venv_hint)"
     fi
     # venv brings a setuptools until Python 3.12; what the lock does not name is not to be there
-    set -- .venv/lib/python3*/site-packages/setuptools
+    set -- .venv/lib/*/site-packages/setuptools
     [ ! -d "$1" ] || must 'pip uninstall' pip uninstall --yes setuptools
 }
 
@@ -370,10 +377,8 @@ build() {
     trap 'exit 141' PIPE
     trap 'exit 143' TERM
     [ ! -e .venv ] || mv .venv .venv.previous
-    mkdir .venv || die 2 'another run is making .venv: wait for it.'
-    mkdir .venv/.envkit
-    exec 9>"$building"
-    lock_fd_9 && mine=yes
+    mkdir .venv .venv/.envkit
+    : >.venv/.envkit/building
     make_environment
     set -- install --require-hashes --no-deps --no-input --no-user --disable-pip-version-check
     for lock in $locks; do set -- "$@" -r "$lock"; done
@@ -383,7 +388,7 @@ build() {
     rm -f "$log"
     say "$state" >.venv/.envkit/install-sh.new
     mv .venv/.envkit/install-sh.new .venv/.envkit/install-sh
-    rm "$building"
+    rm .venv/.envkit/building
 }
 
 # --- and so ---------------------------------------------------------------------------------------
@@ -437,6 +442,7 @@ main() {
     hand_over
     read_locks
     find_python
+    lock_folder
     recover
     refuse_foreign
     state=$(current_state)

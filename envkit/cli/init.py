@@ -1,0 +1,252 @@
+"""`envkit init`."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from envkit import interpreter, scaffold
+from envkit import lock as locks
+from envkit import project as projects
+from envkit.cli.output import Output
+from envkit.compiler import python_field
+from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
+from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.scaffold import Plan, Wish
+from envkit.store import layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What was asked for, beside the folder and the requirements."""
+
+    python: str | None
+    dry_run: bool
+    install: bool
+    yes: bool
+
+
+@click.command("init")
+@click.argument("folder", metavar="[DIR]", default=".")
+@click.argument("requirements", metavar="[REQUIREMENT]...", nargs=-1)
+@click.option("--python", metavar="PYTHON", help="The version or specifier set to set up for.")
+@click.option("-n", "--dry-run", is_flag=True, help="Write nothing; print what would be done.")
+@click.option("--no-install", is_flag=True, help="Write and lock, but make no environment.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before an existing lock is replaced.")
+@click.pass_obj
+def init(
+    output: Output,
+    folder: str,
+    requirements: tuple[str, ...],
+    python: str | None,
+    dry_run: bool,
+    no_install: bool,
+    yes: bool,
+) -> int:
+    """Make a folder a project: write what it lacks, lock its requirements, install them.
+
+    DIR is this folder if it is not given, and is made if it is not there. Nothing that is found in
+    it is overwritten. To name requirements for this folder: `envkit init . numpy requests`.
+    """
+    options = _Options(python=python, dry_run=dry_run, install=not no_install, yes=yes)
+    _refuse_malformed(folder, requirements)
+    root = Path(os.path.abspath(folder))
+    found = scaffold.look(root) if root.is_dir() else dict.fromkeys(scaffold.NAMES)
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is not a folder")
+    wish = _wish(root, requirements, options.python)
+    plan = scaffold.plan(found, wish)
+    lacking = _lacking_locks(root, plan, wish)
+    if dry_run:
+        lines = scaffold.lines_of(plan, locks=lacking, install=options.install)
+        click.echo("\n".join(lines) or "nothing to do")
+        return EXIT_DONE
+    _consent(plan, lacking, options)
+    _carry_out(root, plan, lacking, output)
+    project = projects.read(root, os.environ)
+    assert project
+    if not plan.steps and not lacking:
+        output.say("Nothing to write: every file is there.")
+    if options.install:
+        from envkit.cli.installer import install_project
+
+        install_project(project, output, groups=project.choose())
+    _say_what_next(output, project, requirements, options)
+    return EXIT_DONE
+
+
+def _refuse_malformed(folder: str, requirements: Sequence[str]) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        first = Requirement(folder)
+    except InvalidRequirement:
+        first = None
+    if first and (first.specifier or first.extras or first.url) and not Path(folder).exists():
+        raise UsageError(
+            f"{folder!r} is a requirement, where the folder comes first",
+            f"To set up this folder: `envkit init . '{folder}'`.",
+        )
+    for text in requirements:
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            raise UsageError(
+                f"{text!r} is not a requirement: {str(error).splitlines()[0]}",
+                "Write it like 'name', 'name>=1.2' or 'name[extra]'.",
+            ) from None
+
+
+def _wish(root: Path, requirements: tuple[str, ...], python: str | None) -> Wish:
+    """Return what is wanted, with the Python that is to serve it.
+
+    Raises:
+        MissingError: no interpreter on the machine is the one that is asked for.
+        UsageError: the settings that are there say something else.
+    """
+    project = projects.read(root, os.environ) if root.is_dir() else None
+    configured = project is not None
+    existing = project or _unconfigured(root)
+    set_python = existing.config.python
+    if configured and python and python_field(python) != python_field(set_python.value):
+        raise UsageError(
+            f"{set_python.source} is {set_python.value!r} already, not {python!r}",
+            "Change it there, then run `envkit lock`.",
+        )
+    asked = python or set_python.value
+    store = layout.locate(existing.config.store.value, os.environ)
+    chosen = _interpreter(asked, existing.requires_python, store)
+    templates = importlib.resources.files("envkit") / "templates"
+    return Wish(
+        requirements=requirements,
+        python=python_field(asked) or chosen.short_version,
+        image=chosen.short_version,
+        configured=configured,
+        static=bool(existing.static_dependencies),
+        templates={
+            name: (templates / name).read_text(encoding="utf-8")
+            for name in ("install.sh", "Dockerfile", "dockerignore")
+        },
+    )
+
+
+def _unconfigured(root: Path) -> Project:
+    """Return the project that a folder without settings will be, as far as it can be told."""
+    from envkit.config import load, read_toml
+
+    file = root / "pyproject.toml"
+    return Project(
+        root=root,
+        settings_file=file,
+        pyproject=read_toml(file) if file.is_file() else {},
+        config=load({}, file=file, environ=os.environ),
+    )
+
+
+def _interpreter(
+    asked: str | None, requires: str | None, store: layout.Store
+) -> interpreter.Interpreter:
+    """Return the interpreter asked for; else envkit's own, if the project can be run under it."""
+    find: Callable[..., interpreter.Interpreter] = interpreter.find
+    request = asked or ""
+    if not request:
+        own = ".".join(map(str, sys.version_info[:2]))
+        fits = not requires or interpreter.satisfies(own, requires)
+        request = own if fits else requires or ""
+    elif python_field(asked)[:1] in ("<", ">", "=", "!", "~"):
+        find, request = interpreter.lowest, python_field(asked)
+    return find(request, cache=store.interpreters, environ=os.environ)
+
+
+def _lacking_locks(root: Path, plan: Plan, wish: Wish) -> list[str]:
+    """Return the names of the locks that are compiled: those of groups that have none."""
+    inputs = {path.name for path in root.glob("requirements*.in")}
+    inputs |= {step.name for step in plan.inputs if step.name.endswith(".in")}
+    names = sorted(f"{Path(name).stem}.txt" for name in inputs)
+    if wish.static and "requirements.txt" not in names:
+        names.insert(0, "requirements.txt")
+    return [
+        name
+        for name in sorted(names, key=lambda name: (name != "requirements.txt", name))
+        if not (root / name).exists() or (name == "requirements.txt" and plan.relock)
+    ]
+
+
+def _consent(plan: Plan, lacking: Sequence[str], options: _Options) -> None:
+    """Show the plan and ask, if a file of the user's is to be replaced.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        click.Abort: the answer is no.
+    """
+    if not plan.relock or options.yes:
+        return
+    for line in scaffold.lines_of(plan, locks=lacking, install=options.install):
+        click.echo(f"  {line}", err=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "requirements.txt would be replaced, and there is no terminal to ask on",
+            "Run it again with --yes if that is meant; nothing has been changed.",
+        )
+    if not click.confirm("Shall this be done?", err=True):
+        raise UsageError("Nothing has been changed.")
+
+
+def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -> None:
+    """Write the inputs, lock them, write the rest; where no lock can be made, take all back."""
+    made = _make_folder(root)
+    try:
+        scaffold.write(root, plan.inputs)
+        project = projects.read(root, os.environ)
+        assert project
+        chosen = [group for group in project.groups() if group.lock.name in lacking]
+        if chosen:
+            _lock(project, chosen, output)
+    except (EnvkitError, Interrupted, KeyboardInterrupt):
+        scaffold.undo(root, plan.inputs)
+        for folder in made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+    scaffold.write(root, plan.rest)
+    for step in plan.steps:
+        output.say(f"{'Created' if step.before is None else 'Added to'} {step.name}")
+
+
+def _lock(project: Project, groups: Sequence[Group], output: Output) -> None:
+    from envkit.cli.lock import lock_project
+
+    # What pins the versions may be older than envkit, and hold what no lock may.
+    lock_project(project, output, groups=groups)
+
+
+def _make_folder(root: Path) -> list[Path]:
+    """Make a folder and those above it; return those that were made, the innermost first."""
+    lacking = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{root}: cannot be made: {error.strerror}") from None
+    return lacking
+
+
+def _say_what_next(
+    output: Output, project: Project, requirements: Sequence[str], options: _Options
+) -> None:
+    from packaging.requirements import Requirement
+
+    pins = {pin.name: pin for pin in locks.read(project.group(DEFAULT_GROUP).lock).pins}
+    asked = [locks.normalize(Requirement(text).name) for text in requirements]
+    shown = [str(pins[name]) for name in dict.fromkeys(asked) if name in pins]
+    if shown:
+        output.say(f"{'Ready' if options.install else 'Locked'}: {', '.join(shown)}")
+    here = Path(os.path.relpath(project.root))
+    go = "" if here == Path() else f"cd {here} && "
+    step = "envkit run -- python" if options.install else "envkit install"
+    output.say(f"Next: {go}{step}")
