@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from envkit.environment import halves, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution
-from envkit.environment.tree import AlteredError
+from envkit.environment.tree import AlteredError, Layout
 from envkit.errors import EnvkitError, MissingError, UsageError
 from envkit.interpreter import Interpreter
 from envkit.lock import Lock, Pin
@@ -33,6 +34,8 @@ class Request:
         store: the store.
         environ: the environment, with pip's configuration.
         offline: ask no index.
+        overridden: whether options stand against the settings, so that `install` without them
+            would make another environment.
         replace: take the place of a `.venv` that somebody else made.
     """
 
@@ -41,6 +44,7 @@ class Request:
     store: Store
     environ: Mapping[str, str]
     offline: bool = False
+    overridden: bool = False
     replace: bool = False
 
 
@@ -217,7 +221,7 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
     compiling = compiling and request.project.config.compile.value == "background"
     if compiling:
         process.detach(
-            [sys.executable, "-m", "envkit.background", str(request.project.root), *wanted.groups],
+            [sys.executable, "-m", "envkit.background", background_job(request)],
             env=request.environ,
         )
     return Outcome(
@@ -226,6 +230,19 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
         distributions=len(chosen.pins),
         fetched=len(chosen.lacking),
         compiling=compiling,
+    )
+
+
+def background_job(request: Request) -> str:
+    """Return what `envkit.background` is to complete, as JSON."""
+    config = request.project.config
+    return json.dumps(
+        {
+            "root": str(request.project.root),
+            "groups": [group.name for group in request.groups],
+            "settings": {"python": config.python.value, "link": config.link.value},
+            "overridden": request.overridden,
+        }
     )
 
 
@@ -257,16 +274,35 @@ def complete(request: Request) -> None:
     if chosen.lacking:
         return
     wanted = _wanted(chosen, home, lambda _: None)
+    lacking = [one for one in wanted.parts if isinstance(one, Distribution) and not one.bytecode]
+    direct = lock.direct_names(request.project, request.groups)
+    with home.locked(lambda _: None):
+        half = Half(home.live)
+        live = _live(home, half, chosen.interpreter) if half.has(wanted) else None
     bytecode.compile_all(
         request.store,
-        [one.entry for one in wanted.parts if isinstance(one, Distribution) and not one.bytecode],
+        [one.entry for one in lacking],
         executable=chosen.interpreter.executable,
         kind=chosen.interpreter.bytecode_kind,
         idle=True,
+        first=[one.entry for one in lacking if one.name in direct],
+        live=live,
     )
     wanted = _wanted(chosen, home, lambda _: None)
     with home.locked(lambda _: None):
         halves.add_bytecode(Half(home.live), wanted)
+
+
+def _live(home: Home, half: Half, python: Interpreter) -> bytecode.Live:
+    """Return where byte-code may go while nothing else happens to an environment."""
+    witness = f"{half.path}/{halves.RECORD}"
+    status = os.stat(witness)
+    return bytecode.Live(
+        site=f"{half.path}/{Layout.of(python.short_version).site}",
+        mutex=home.mutex,
+        witness=witness,
+        state=(status.st_ino, status.st_mtime_ns),
+    )
 
 
 def _turn(live: Half, spare: Half, wanted: Wanted) -> None:
@@ -303,7 +339,7 @@ def _wanted(chosen: Plan, home: Home, say: Callable[[str], None]) -> Wanted:
         interpreter=python,
         parts=found,
         groups=tuple(group.name for group in request.groups),
-        configured=request.groups == request.project.choose(),
+        configured=not request.overridden,
         spare=home.spare,
         mutex=home.mutex,
         inputs=chosen.inputs,

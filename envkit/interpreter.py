@@ -111,7 +111,7 @@ def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interprete
     if known:
         return known
     interpreter = probe(_discover(request, environ), cache=cache)
-    if not satisfies(interpreter.version, request) and not _is_path(request):
+    if not _is_path(request) and not satisfies(interpreter.version, request):
         raise _missing(request)
     _save(remembered, interpreter)
     return interpreter

@@ -20,6 +20,7 @@ _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*"
     r"(?:==\s*(?P<version>[A-Za-z0-9.!+_-]+)|@\s*(?P<url>\S+))\s*(?:;\s*(?P<marker>.*?))?\s*"
 )
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SHA256 = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _NESTED = re.compile(r"(?:(?:-r|-c)\s*|(?:--requirement|--constraint)(?:\s+|=))(?P<path>\S.*)")
 
@@ -240,6 +241,15 @@ def input_files(group: Group) -> tuple[Path, ...]:
                 if match
             ]
     return tuple(found)
+
+
+def direct_names(project: Project, groups: Iterable[Group]) -> set[str]:
+    """Return the normalized names of what groups ask for themselves."""
+    lines = [*project.static_dependencies]
+    for group in groups:
+        for path in input_files(group):
+            lines += _meaning(_text(path))
+    return {normalize(found[0]) for line in lines if (found := _NAME.match(line))}
 
 
 def inputs_digest(

@@ -58,6 +58,9 @@ def command(interpreter: Interpreter, *, store: Store, environ: Mapping[str, str
     # Requirement files are UTF-8 everywhere, whatever the locale says.
     options = ["-I", "-X", "utf8"]
     if folders:
+        if interpreter.cache_tag != sys.implementation.cache_tag:
+            # Byte-code for others is nothing that envkit's own folders should come to hold.
+            options += ["-X", f"pycache_prefix={store.tools / 'pycache'}"]
         return [interpreter.executable, *options, "-S", "-c", _BOOTSTRAP, *folders, "--"]
     tool = _tool_environment(interpreter, store, environ)
     return [str(tool / "bin" / "python"), *options, "-c", _BOOTSTRAP, "--"]

@@ -100,10 +100,10 @@ def _verdict(text: str) -> tuple[str, re.Match[str] | None]:
     pip-tools tries again without the pins of before when they stand in the way.
     """
     missing = next(iter(list(_NOT_FOUND.finditer(text))[-1:]), None)
-    before, _, conflict = text.rpartition(_CONFLICT)
-    if conflict and before and missing and missing.start() > len(before):
-        return "", missing
-    return (conflict, None) if before else ("", missing)
+    start = text.rfind(_CONFLICT)
+    if start > (missing.start() if missing else -1):
+        return text[start + len(_CONFLICT) :], None
+    return "", missing
 
 
 def _unavailable(text: str, context: Context) -> ToolError | None:

@@ -91,7 +91,7 @@ def inspect(request: Request) -> Status:
 def installed_groups(project: Project) -> tuple[Group, ...]:
     """Return the groups that the environment was made for; the configured ones without one."""
     known = stamp.read(str(project.environment))
-    return tuple(map(project.group, known["group"])) if known else project.choose()
+    return tuple(map(project.group, known.get("group", ()))) if known else project.choose()
 
 
 def _lock_status(project: Project, group: Group) -> LockStatus:

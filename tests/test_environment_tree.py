@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import good
+from tests.support import Distribution, good
 from tests.support.projects import PYTHON, SITE, Machine, Node, Project, snapshot
 
 # One version of everything good, in an order in which two clashing wheels meet.
@@ -76,6 +76,36 @@ def test_the_order_in_the_lock_is_a_difference(machine: Machine) -> None:
         project.lock(*order)
         project.install()
         assert project.python(owner) == f"{order[-1].removesuffix('-1.0')}\n"
+
+
+def test_the_loser_s_bytecode_does_not_stand_for_the_winner(fresh_machine: Machine) -> None:
+    # The winner's cannot be compiled; what the loser's says is not what is imported.
+    loser = Distribution(name="loser", files={"shared/module.py": "OWNER = 'loser'\n"})
+    winner = Distribution(name="winner", files={"shared/module.py": "print 'Python 2'\n"})
+    fresh_machine.index.add(loser, winner)
+    project = fresh_machine.project()
+    project.lock(loser, winner)
+    project.install()
+    result = project.call([str(project.venv / "bin" / "python"), "-c", "import shared.module"])
+    assert "SyntaxError" in result.err
+    project.lock(winner, loser)
+    project.install()
+    assert project.python("import shared.module as m; print(m.OWNER)") == "loser\n"
+
+
+@pytest.mark.parametrize("compiled", ["now", "off"])
+def test_bytecode_of_both_is_kept(fresh_machine: Machine, compiled: str) -> None:
+    both = [good()["clash-one-1.0"], good()["clash-two-1.0"]]
+    fresh_machine.index.add(*both)
+    fresh_machine.environ["ENVKIT_COMPILE"] = compiled
+    project = fresh_machine.project()
+    for order in (both, both[::-1]):
+        project.lock(*order)
+        project.install()
+        owner = "from shared.module import OWNER; print(OWNER.split(',')[0])"
+        assert project.python(owner) == f"{order[-1].name}\n"
+        caches = list((project.site / "shared" / "__pycache__").glob("module.*.pyc"))
+        assert len([path for path in caches if path.stat().st_nlink > 1]) == (compiled == "now")
 
 
 def test_folders_of_data(machine: Machine) -> None:
@@ -194,9 +224,7 @@ def test_executables(machine: Machine) -> None:
 
 def test_files_of_the_store_are_read_only(everything: Project) -> None:
     linked = [
-        path
-        for path in everything.site.rglob("*")
-        if path.is_file() and path.stat().st_nlink > 1
+        path for path in everything.site.rglob("*") if path.is_file() and path.stat().st_nlink > 1
     ]
     assert len(linked) > 1000
     assert [path for path in linked if path.stat().st_mode & 0o222] == []
@@ -302,7 +330,14 @@ def test_the_same_as_pip_makes_of_the_lock(everything: Project, tmp_path: Path) 
 def _comparable(environment: Path) -> dict[str, Node]:
     """Return the files of distributions: no byte-code, no pip, nothing that makes it a venv."""
     files = snapshot(environment, without=[".envkit", "__pycache__", "pyvenv.cfg", ".gitignore"])
-    own = ("bin/python", "bin/activate", "bin/Activate", "bin/deactivate", "bin/pip", "lib64")
+    own: tuple[str, ...] = (
+        "bin/python",
+        "bin/activate",
+        "bin/Activate",
+        "bin/deactivate",
+        "bin/pip",
+        "lib64",
+    )
     own += ("CACHEDIR.TAG", f"{SITE}/pip", f"{SITE}/_virtualenv", "bin/pydoc")
     return {
         path: node
@@ -323,7 +358,9 @@ def test_pip_check(everything: Project) -> None:
 
 def test_pip_freeze_is_the_lock(everything: Project) -> None:
     listed = everything.pip("freeze", "--all").out.splitlines()
-    pins = {line.lower().replace(".", "-").replace("_", "-") for line in listed if "pip==" not in line}
+    pins = {
+        line.lower().replace(".", "-").replace("_", "-") for line in listed if "pip==" not in line
+    }
     expected = {key.rpartition("-") for key in ALL}
     assert pins == {f"{name}=={version.replace('.', '-')}" for name, _, version in expected}
 

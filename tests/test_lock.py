@@ -19,8 +19,10 @@ LINUX: Mapping[str, str] = {"sys_platform": "linux", "python_version": "3.11", "
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(
     lambda name: "--" not in name
 )
-versions = st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}(rc[0-9])?(\+[a-z0-9]{1,4})?", fullmatch=True)
-digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+versions = st.from_regex(
+    r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}(rc[0-9])?(\+[a-z0-9]{1,4})?", fullmatch=True
+)
+digests = st.integers(0, 2**256 - 1).map("{:064x}".format)
 pins = st.builds(
     Pin,
     name=names,

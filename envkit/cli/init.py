@@ -17,7 +17,7 @@ from envkit import project as projects
 from envkit.cli.output import Output
 from envkit.compiler import python_field
 from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
-from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.project import DEFAULT_GROUP, Project
 from envkit.scaffold import Plan, Wish
 from envkit.store import layout
 
@@ -207,7 +207,9 @@ def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -
         assert project
         chosen = [group for group in project.groups() if group.lock.name in lacking]
         if chosen:
-            _lock(project, chosen, output)
+            from envkit.cli.lock import lock_project
+
+            lock_project(project, output, groups=chosen)
     except (EnvkitError, Interrupted, KeyboardInterrupt):
         scaffold.undo(root, plan.inputs)
         for folder in made:
@@ -217,13 +219,6 @@ def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -
     scaffold.write(root, plan.rest)
     for step in plan.steps:
         output.say(f"{'Created' if step.before is None else 'Added to'} {step.name}")
-
-
-def _lock(project: Project, groups: Sequence[Group], output: Output) -> None:
-    from envkit.cli.lock import lock_project
-
-    # What pins the versions may be older than envkit, and hold what no lock may.
-    lock_project(project, output, groups=groups)
 
 
 def _make_folder(root: Path) -> list[Path]:

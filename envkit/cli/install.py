@@ -48,7 +48,13 @@ def install(
     if copy:
         found = project.with_option(found, "link", "copy", "--copy")
     chosen = found.choose(added=groups, default=not no_default)
-    request = request_for(found, chosen, offline=offline, replace=replace)
+    request = request_for(
+        found,
+        chosen,
+        offline=offline,
+        overridden=bool(python or copy) or chosen != found.choose(),
+        replace=replace,
+    )
     if check or dry_run:
         plan = installation.plan(request)
         _show_plan(output, plan, as_json=as_json)

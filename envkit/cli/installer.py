@@ -28,7 +28,12 @@ def install_project(found: Project, output: Output, *, groups: tuple[Group, ...]
 
 
 def request_for(
-    found: Project, groups: tuple[Group, ...], *, offline: bool = False, replace: bool = False
+    found: Project,
+    groups: tuple[Group, ...],
+    *,
+    offline: bool = False,
+    overridden: bool = False,
+    replace: bool = False,
 ) -> Request:
     """Return the request for groups of a project, with this process's environment."""
     return Request(
@@ -37,6 +42,7 @@ def request_for(
         store=layout.locate(found.config.store.value, os.environ),
         environ=os.environ,
         offline=offline,
+        overridden=overridden,
         replace=replace,
     )
 

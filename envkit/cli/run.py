@@ -54,6 +54,7 @@ def _ready_project(output: Output) -> Project:
             output.warn(f"{location} was not made by envkit, or is not finished")
         else:
             raise MissingError("There is no environment yet", "Run `envkit install`.")
-    elif not stamp.is_current(location, known):
+    # Other groups than the configured ones were somebody's choice, and are no reason to warn.
+    elif not stamp.is_current(location, {**known, "configured": ["yes"]}):
         output.warn("The environment is not what the lock says: run `envkit install`")
     return found

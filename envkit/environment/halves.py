@@ -14,7 +14,8 @@ from envkit.environment.tree import Layout, Tree, apply, differences, remove
 from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
-_RECORD = f"{stamp.STATE}/record"
+# What an environment has; every change of its files writes it anew.
+RECORD = f"{stamp.STATE}/record"
 
 # Left in an environment by `install.sh`, which envkit may replace.
 _INSTALL_SH = f"{stamp.STATE}/install-sh"
@@ -66,7 +67,7 @@ class Wanted:
         interpreter: its Python.
         parts: in their order.
         groups: the names of the groups.
-        configured: whether they are those that the settings name.
+        configured: whether all this is as the settings say, no option standing against them.
         spare: the path of the other half.
         mutex: the file on which a lock is held while the halves are worked on.
         inputs: the files that all this was read from, each with its state before it was read.
@@ -253,9 +254,11 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
     tree = Tree()
     for part in wanted.parts:
         if isinstance(part, Distribution):
-            for folder, leaves in part.bytecode_leaves(layout):
+            # With the sources, as one that replaces another's has no use for its byte-code.
+            for folder, leaves in part.leaves(layout):
                 tree.add(folder, leaves)
-    apply(half.path, tree, (folder for folder, leaves in tree.files.items() if leaves))
+    caches = [folder for folder in tree.files if folder.endswith("/__pycache__")]
+    apply(half.path, tree, (folder for folder in caches if tree.files[folder]))
     tops, owned = _tops(half.record, wanted, layout)
     _finish(half.path, wanted, tops, _folder_lines(half.path, [], {*owned}, layout))
     return True
@@ -405,8 +408,7 @@ def _finish(
             for part in wanted.parts
         ),
     )
-    with open(f"{path}/{_RECORD}", "w", encoding="utf-8", errors="surrogateescape") as file:
-        json.dump(asdict(record), file, separators=(",", ":"))
+    stamp.replace(f"{path}/{RECORD}", json.dumps(asdict(record), separators=(",", ":")))
     stamp.write_folders(path, folders)
     layout = Layout.of(wanted.interpreter.short_version)
     stamp.write(path, _stamp(path, wanted, layout))
@@ -445,7 +447,7 @@ def _stamp(path: str, wanted: Wanted, layout: Layout) -> stamp.Stamp:
 
 def _read_record(path: str) -> Record | None:
     try:
-        with open(f"{path}/{_RECORD}", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{path}/{RECORD}", encoding="utf-8", errors="surrogateescape") as file:
             values = json.load(file)
         interpreter = values["interpreter"]
         interpreter["modified"] = tuple(interpreter["modified"])

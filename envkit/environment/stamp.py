@@ -73,12 +73,16 @@ def read(environment: str) -> Stamp | None:
 
 def write(environment: str, values: Stamp) -> None:
     """Write the stamp of an environment, by rename, so that it is whole or not there."""
-    draft = f"{environment}/{STAMP}.{os.getpid()}"
+    lines = [f"{key}\t{value}" for key, listed in values.items() for value in listed]
+    replace(f"{environment}/{STAMP}", "\n".join([_FORM, *lines, ""]))
+
+
+def replace(path: str, text: str) -> None:
+    """Write a new file in the place of one that may be there, by rename."""
+    draft = f"{path}.{os.getpid()}"
     with open(draft, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(_FORM + "\n")
-        for key, listed in values.items():
-            file.writelines(f"{key}\t{value}\n" for value in listed)
-    os.replace(draft, f"{environment}/{STAMP}")
+        file.write(text)
+    os.replace(draft, path)
 
 
 def is_current(environment: str, stamp: Stamp) -> bool:

@@ -111,7 +111,10 @@ class Tree:
         """
         if folder not in self.files:
             self._enter(folder)
-        self.files[folder].update(leaves)
+        here = self.files[folder]
+        for name in leaves.keys() & here.keys():
+            self._drop_bytecode(folder, name)
+        here.update(leaves)
 
     def check(self) -> None:
         """Raise an EnvkitError if a name is both a file and a folder."""
@@ -128,6 +131,14 @@ class Tree:
             yield top
             for name in sorted(self.folders[top]):
                 yield from self.walk(f"{top}/{name}" if top else name)
+
+    def _drop_bytecode(self, folder: str, name: str) -> None:
+        """Take away the byte-code of a source that another one replaces."""
+        cache = self.files.get(f"{folder}/__pycache__", {})
+        stem = name.removesuffix("py")
+        if stem != name:
+            for compiled in [one for one in cache if one.startswith(stem)]:
+                del cache[compiled]
 
     def _enter(self, folder: str) -> None:
         while folder not in self.files:

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from envkit.errors import IntegrityError
 from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, File
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 
 # Where the folders of `NAME.data` go; the two kinds of library are one folder in an environment.
 _SCHEMES = {"purelib": SITE, "platlib": SITE, "data": DATA, "headers": HEADERS, "scripts": SCRIPTS}

@@ -7,8 +7,10 @@ interpreter needs to look at them, and the same source gives the same bytes ever
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from envkit import process
@@ -17,6 +19,26 @@ from envkit.store.layout import Store, publish
 from envkit.store.manifest import SITE, TREE, File, Manifest
 
 _WORKER = Path(__file__).with_name("bytecode_worker.py")
+
+# Fewer bytes of source than this are not worth a process of their own.
+_WORTH_A_PROCESS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """An environment in use, to be given byte-code as it is made.
+
+    Attributes:
+        site: the path of its site-packages.
+        mutex: the file to hold a lock on meanwhile.
+        witness: a file of the environment that any installation replaces.
+        state: the witness's inode and mtime in ns, as they are now.
+    """
+
+    site: str
+    mutex: str
+    witness: str
+    state: tuple[int, int]
 
 
 def entry(store: Store, source: str, kind: str) -> Path:
@@ -31,122 +53,138 @@ def entry(store: Store, source: str, kind: str) -> Path:
 
 
 def compile_all(
-    store: Store, sources: Sequence[str], *, executable: str, kind: str, idle: bool
+    store: Store,
+    sources: Sequence[str],
+    *,
+    executable: str,
+    kind: str,
+    idle: bool = False,
+    first: Sequence[str] = (),
+    live: Live | None = None,
 ) -> None:
-    """Compile entries of the store, as many at once as there are processors.
+    """Compile entries of the store, with as many processes as there are processors.
 
     Args:
         store: the store.
-        sources: the folders of the entries; those compiled already cost nothing.
+        sources: the folders of the entries, none of which has byte-code yet.
         executable: the interpreter to compile with.
         kind: its cache tag and magic number, joined by a hyphen.
         idle: leave the processors to whoever else wants them.
+        first: folders among the sources whose packages are compiled before the others, each with
+            what it imports, in the order of the imports.
+        live: an environment whose sources these are, to be given each file at once.
 
     Raises:
         ToolError: the interpreter failed.
     """
+    wheels = [wheel for source in sources if (wheel := manifest.read(source))]
+    with store.temporary() as folder:
+        lines: list[str] = []
+        for wheel in wheels:
+            draft = folder / os.path.basename(wheel.path)
+            draft.mkdir()
+            lines += _plan(wheel, draft, tag=kind.rpartition("-")[0])
+        # Tests, which few people import, come last.
+        lines.sort(key=lambda line: "/tests/" in line)
+        roots = [root for wheel in wheels if wheel.path in first for root in _roots(wheel)]
+        size = sum(wheel.size for wheel in wheels)
+        # Whoever imports meanwhile is left a processor.
+        processors = max(1, (os.cpu_count() or 1) - idle)
+        workers = max(1, min(processors, size // _WORTH_A_PROCESS))
+        _run(executable, lines, workers, idle=idle, roots=roots, live=live)
+        for wheel in wheels:
+            draft = folder / os.path.basename(wheel.path)
+            place = entry(store, wheel.path, kind)
+            _describe(wheel, draft, place).write(str(draft))
+            publish(draft, place)
+
+
+def _plan(wheel: Manifest, draft: Path, tag: str) -> Iterator[str]:
+    """Yield a worker's lines for an entry."""
+    for folder, files in wheel.folders.items():
+        sources = [file.name for file in files if file.name.endswith(".py")]
+        if folder.partition("/")[0] != SITE or not sources:
+            continue
+        cache = f"{draft}/{TREE}/{folder}/__pycache__"
+        below = folder.partition("/")[2]
+        for name in sources:
+            source = f"{wheel.path}/{TREE}/{folder}/{name}"
+            shown = f"{below}/{name}" if below else name
+            yield f"{source}\t{cache}/{name[:-3]}.{tag}.pyc\t{shown}\n"
+
+
+def _roots(wheel: Manifest) -> Iterator[str]:
+    """Yield the places of an entry's packages and modules at the top level."""
+    for folder, files in wheel.folders.items():
+        scheme, _, below = folder.partition("/")
+        if scheme == SITE and "/" not in below:
+            for file in files:
+                if file.name == "__init__.py" or (not below and file.name.endswith(".py")):
+                    yield f"{below}/{file.name}" if below else file.name
+
+
+def _run(
+    executable: str,
+    lines: Sequence[str],
+    workers: int,
+    *,
+    idle: bool,
+    roots: Sequence[str],
+    live: Live | None,
+) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    with store.temporary() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
-        def compile_one(number: int, source: str) -> None:
-            wheel = manifest.read(source)
-            if wheel:
-                draft = folder / str(number)
-                compile_entry(
-                    store, wheel, executable=executable, kind=kind, draft=draft, idle=idle
-                )
-
-        list(pool.map(compile_one, range(len(sources)), sources))
-
-
-def compile_entry(
-    store: Store, wheel: Manifest, *, executable: str, kind: str, draft: Path, idle: bool
-) -> Manifest:
-    """Compile an entry's sources and return its byte-code, which is then in the store.
-
-    Args:
-        store: the store.
-        wheel: the entry.
-        executable: the interpreter to compile with.
-        kind: its cache tag and magic number, joined by a hyphen.
-        draft: a path on the store's filesystem to make it at.
-        idle: leave the processors to whoever else wants them.
-
-    Raises:
-        ToolError: the interpreter failed.
-    """
-    place = entry(store, wheel.path, kind)
-    known = manifest.read(str(place))
-    if known:
-        return known
-    lines, targets = _plan(wheel, draft, tag=kind.rpartition("-")[0])
-    for folder in targets:
-        os.makedirs(os.path.join(draft, TREE, folder), exist_ok=True)
-    draft.mkdir(exist_ok=True)
-    if lines:
-        nice = ["nice", "-n", "10"] if idle else []
+    def work(worker: int) -> None:
+        settings = {
+            "idle": idle,
+            "roots": list(roots),
+            # The lock that linking takes would keep two of them from each other.
+            "live": asdict(live) if live and worker == 0 else None,
+            "worker": worker,
+            "workers": workers,
+        }
         process.check(
-            [*nice, executable, "-s", "-S", str(_WORKER)],
-            what=f"Compiling {wheel.name} failed",
-            # A set's order, and with it the bytes, depends on the seed of the string hashes.
-            env=_clean_environment(),
-            stdin="".join(lines),
+            [executable, "-s", "-S", str(_WORKER)],
+            what="Compiling to byte-code failed",
+            # The order of a set, and with it the bytes, depends on the seed of string hashes.
+            env={**kept, "PYTHONHASHSEED": "0"},
+            stdin=json.dumps(settings) + "\n" + "".join(lines),
         )
-    compiled = Manifest(
+
+    if not lines:
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+
+
+def _describe(wheel: Manifest, draft: Path, place: Path) -> Manifest:
+    """Return the manifest of the byte-code that was made for an entry."""
+    folders = {}
+    tree = f"{draft}/{TREE}"
+    for parent, _, names in os.walk(tree):
+        if names:
+            files = [_file(parent, name) for name in sorted(names)]
+            folders[os.path.relpath(parent, tree)] = tuple(files)
+    return Manifest(
         path=str(place),
         name=wheel.name,
         version=wheel.version,
-        folders={
-            folder: tuple(sorted(found))
-            for folder, names in targets.items()
-            if (found := _described(os.path.join(draft, TREE, folder), names))
-        },
+        folders=dict(sorted(folders.items())),
     )
-    compiled.write(str(draft))
-    publish(draft, place)
-    return compiled
 
 
-def _plan(wheel: Manifest, draft: Path, tag: str) -> tuple[list[str], Mapping[str, list[str]]]:
-    """Return the worker's input, and the files that it may make by their folder."""
-    lines: list[str] = []
-    targets: dict[str, list[str]] = {}
-    for folder, file in wheel.files():
-        if folder.partition("/")[0] != SITE or not file.name.endswith(".py"):
-            continue
-        cache, name = f"{folder}/__pycache__", f"{file.name[:-3]}.{tag}.pyc"
-        targets.setdefault(cache, []).append(name)
-        source = os.path.join(wheel.path, TREE, folder, file.name)
-        target = os.path.join(draft, TREE, cache, name)
-        shown = f"{folder}/{file.name}".partition("/")[2]
-        lines.append(f"{source}\t{target}\t{shown}\n")
-    return lines, targets
-
-
-def _described(folder: str, names: list[str]) -> list[File]:
-    found = []
-    for name in names:
-        try:
-            with open(os.path.join(folder, name), "rb") as file:
-                os.fchmod(file.fileno(), 0o444)
-                status = os.fstat(file.fileno())
-                digest = hashlib.sha256(file.read()).hexdigest()
-        except FileNotFoundError:
-            continue
-        found.append(
-            File(
-                name=name,
-                executable=False,
-                size=status.st_size,
-                mtime=status.st_mtime_ns,
-                inode=status.st_ino,
-                sha256=digest,
-            )
-        )
-    return found
-
-
-def _clean_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return {**kept, "PYTHONHASHSEED": "0"}
+def _file(folder: str, name: str) -> File:
+    with open(f"{folder}/{name}", "rb") as file:
+        os.fchmod(file.fileno(), 0o444)
+        status = os.fstat(file.fileno())
+        sha256 = hashlib.sha256(file.read()).hexdigest()
+    return File(
+        name=name,
+        executable=False,
+        size=status.st_size,
+        mtime=status.st_mtime_ns,
+        inode=status.st_ino,
+        sha256=sha256,
+    )

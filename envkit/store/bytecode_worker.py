@@ -1,30 +1,123 @@
 """Run as a script by the interpreter that byte-code is for, any CPython from 3.7 on.
 
-Each line of standard input names a source, the file to write and the name that the code is
-compiled under, parted by tabs. What does not compile is passed over, as pip does: many
-distributions ship templates or code for other versions.
+The first line of standard input is the settings as JSON. Each line after it names, parted by
+tabs, a source, the file to write, and the source's path below site-packages. Several workers are
+given the same lines; each begins at another place, and none does what another has done.
+
+What does not compile is passed over, as pip does: many distributions ship templates, or code for
+other versions.
 """
 
-import py_compile
+import fcntl
+import importlib.util
+import json
+import marshal
+import os
 import sys
 import warnings
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
 
-def main() -> None:
+# Hash-based, and not checked against the source when it is loaded (PEP 552).
+_UNCHECKED_HASH = (1).to_bytes(4, "little")
+_HEADER_SIZE = 16
+
+# From version 3 on, what marshal writes depends on how often an object happens to be referenced
+# in the process. Without references the same source gives the same bytes.
+_MARSHAL_VERSION = 2
+
+
+def main():  # type: () -> None
     """Compile what standard input names."""
     warnings.simplefilter("ignore")
+    settings = json.loads(sys.stdin.readline())
+    if settings["idle"]:
+        os.nice(10)
+    jobs = {}
     for line in sys.stdin:
-        source, target, name = line.rstrip("\n").split("\t")
-        try:
-            py_compile.compile(
-                source,
-                cfile=target,
-                dfile=name,
-                doraise=True,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
-        except (py_compile.PyCompileError, SyntaxError, ValueError, RecursionError):
+        source, target, place = line.rstrip("\n").split("\t")
+        jobs.setdefault(place, []).append((source, target))
+    places = list(jobs)
+    share = len(places) * settings["worker"] // settings["workers"]
+    # A stack: what a module imports is pushed on it, and so is compiled before the rest.
+    waiting = (places[share:] + places[:share])[::-1] + settings["roots"][::-1]
+    while waiting:
+        place = waiting.pop()
+        if place not in jobs:
             continue
+        # Of several distributions' files at one place, the last is what the environment has.
+        for source, target in jobs.pop(place):
+            code = compile_file(source, target, place)
+        if code is None:
+            continue
+        if settings["live"] and not link(settings["live"], target, place):
+            settings["live"] = None
+        if settings["roots"]:
+            waiting += [found for found in imports(code, place)[::-1] if found in jobs]
+
+
+def compile_file(source, target, place):  # type: (str, str, str) -> types.CodeType | None
+    """Return the code of a source, having written it unless that is done; None if it has none."""
+    try:
+        with open(target, "rb") as file:
+            file.seek(_HEADER_SIZE)
+            return marshal.load(file)  # noqa: S302
+    except FileNotFoundError:
+        pass
+    with open(source, "rb") as file:
+        text = file.read()
+    try:
+        code = compile(text, place, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    draft = f"{target}.{os.getpid()}"
+    with open(draft, "wb") as file:
+        file.write(importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH)
+        file.write(importlib.util.source_hash(text) + marshal.dumps(code, _MARSHAL_VERSION))
+    os.rename(draft, target)
+    return code
+
+
+def imports(code, place):  # type: (types.CodeType, str) -> list[str]
+    """Return the places of what a module may import when it is itself imported.
+
+    The names that its top level uses have those of the modules among them; which is which shows
+    when they are looked up. A relative import has the name without its dots.
+    """
+    package = os.path.dirname(place)
+    found = []
+    for name in code.co_names:
+        path = name.replace(".", "/")
+        for base in ("", package + "/", os.path.dirname(package) + "/"):
+            found += [base + path + "/__init__.py", base + path + ".py"]
+    return found
+
+
+def link(live, target, place):  # type: (dict[str, Any], str, str) -> bool
+    """Link byte-code into an environment that is in use, and return whether it may still be.
+
+    The lock keeps installations away meanwhile. When one has been there, which shows by the
+    witness, the environment may have another version of the distribution.
+    """
+    cache = os.path.join(live["site"], os.path.dirname(place), "__pycache__")
+    mutex = os.open(live["mutex"], os.O_RDWR)
+    try:
+        fcntl.flock(mutex, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        witness = os.stat(live["witness"])
+        if [witness.st_ino, witness.st_mtime_ns] != live["state"]:
+            return False
+        os.makedirs(cache, exist_ok=True)
+        os.link(target, os.path.join(cache, os.path.basename(target)))
+    except FileExistsError:
+        pass  # the interpreter was quicker; the file is exchanged at the end
+    except OSError:
+        return False
+    finally:
+        os.close(mutex)
+    return True
 
 
 if __name__ == "__main__":
