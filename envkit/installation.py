@@ -14,6 +14,7 @@ from envkit.environment import halves, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution
+from envkit.environment.record import RECORD
 from envkit.environment.tree import AlteredError, Layout
 from envkit.errors import EnvkitError, MissingError, UsageError
 from envkit.interpreter import Interpreter
@@ -295,7 +296,7 @@ def complete(request: Request) -> None:
 
 def _live(home: Home, half: Half, python: Interpreter) -> bytecode.Live:
     """Return where byte-code may go while nothing else happens to an environment."""
-    witness = f"{half.path}/{halves.RECORD}"
+    witness = f"{half.path}/{RECORD}"
     status = os.stat(witness)
     return bytecode.Live(
         site=f"{half.path}/{Layout.of(python.short_version).site}",

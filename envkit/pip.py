@@ -13,7 +13,7 @@ from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
 from envkit.interpreter import Interpreter
 
 # `scheme://user:password@`, of which nothing behind the scheme may be shown.
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
 
 def command(interpreter: Interpreter) -> list[str]:

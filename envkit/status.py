@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from envkit import installation, lock
+from envkit import compiler, installation
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
 from envkit.errors import EnvkitError, UsageError
@@ -95,14 +95,13 @@ def installed_groups(project: Project) -> tuple[Group, ...]:
 
 
 def _lock_status(project: Project, group: Group) -> LockStatus:
-    state: LockState = "missing"
-    reason = "Run `envkit lock`."
-    if group.lock.is_file():
-        try:
-            fresh = lock.is_fresh(project, group, lock.read(group.lock))
-            state, reason = ("fresh", "") if fresh else ("stale", reason)
-        except UsageError as error:
-            state, reason = "unreadable", error.message
+    state: LockState = "fresh"
+    try:
+        reason = compiler.stale(project, group)
+        if reason:
+            state = "stale" if group.lock.is_file() else "missing"
+    except UsageError as error:
+        state, reason = "unreadable", error.message
     return LockStatus(group=group.name, file=group.lock.name, state=state, reason=reason)
 
 

@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from envkit.environment import stamp
+from envkit.environment import record as records
+from envkit.environment import stamp, tops
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
 from envkit.environment.parts import Distribution, Part
+from envkit.environment.record import Record, identity
 from envkit.environment.tree import Layout, Tree, apply, differences, remove
 from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
-# What an environment has; every change of its files writes it anew.
-RECORD = f"{stamp.STATE}/record"
-
-# Left in an environment by `install.sh`, which envkit may replace.
-_INSTALL_SH = f"{stamp.STATE}/install-sh"
-
 # Parts that every environment has, and that no lock speaks of.
 _UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """A part that an environment has.
-
-    Attributes:
-        source: which files, byte-code aside.
-        compiled: which byte-code; empty if none.
-        name: what people call it.
-        version: its version.
-        tops: the places it has files in.
-    """
-
-    source: str
-    compiled: str
-    name: str
-    version: str
-    tops: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What an environment has.
-
-    Attributes:
-        location: the path that its scripts name.
-        interpreter: what identifies its Python.
-        parts: in their order, of which a later one's file stands where two have one path.
-    """
-
-    location: str
-    interpreter: Mapping[str, object]
-    parts: tuple[Recorded, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +67,7 @@ class Half:
     def __init__(self, path: str) -> None:
         self.path = path
         self.stamp = stamp.read(path)
-        self.record = _read_record(path) if self.stamp else None
+        self.record = records.read(path) if self.stamp else None
 
     @property
     def exists(self) -> bool:
@@ -197,11 +158,11 @@ def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
     """
     layout = Layout.of(wanted.interpreter.short_version)
     changed = half.changed_folders()
-    tops, owned = _tops(half.record, wanted, layout)
+    places, owned = tops.owners(half.record, wanted.parts, layout)
     touched = {layout.top(folder) for folder in changed if folder not in layout.containers}
     if set(changed) & {*layout.containers}:
         touched = set(owned)
-    tree = _tree(wanted, tops, touched, layout)
+    tree = tops.tree_of(wanted.parts, places, touched, layout)
     ours = {stamp.STATE, *(top for top in owned if "/" not in top)}
     return sorted(
         (path, kind)
@@ -231,15 +192,16 @@ def patch(half: Half, wanted: Wanted) -> None:
     dirty = half.changed_folders() if old else []
     os.makedirs(f"{half.path}/{stamp.STATE}", exist_ok=True)
     remove(f"{half.path}/{stamp.STAMP}")
-    tops, owned = _tops(old, wanted, layout)
+    places, owned = tops.owners(old, wanted.parts, layout)
     if old and old.location == wanted.location:
-        touched = _differing(old.parts, owned) | _touched_by(half.path, dirty, owned, old, layout)
+        touched = tops.differing(old.parts, owned)
+        touched |= tops.touched_by(half.path, dirty, owned, old, layout)
     else:
-        touched = {*owned, *_present(half.path, layout.containers, layout)}
-    tree = _tree(wanted, tops, touched, layout)
+        touched = {*owned, *tops.present(half.path, layout.containers, layout)}
+    tree = tops.tree_of(wanted.parts, places, touched, layout)
     apply(half.path, tree, touched)
     known = stamp.read_folders(half.path) if old else []
-    _finish(half.path, wanted, tops, _folder_lines(half.path, known, touched, layout))
+    _finish(half.path, wanted, places, _folder_lines(half.path, known, touched, layout))
 
 
 def add_bytecode(half: Half, wanted: Wanted) -> bool:
@@ -259,8 +221,8 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
                 tree.add(folder, leaves)
     caches = [folder for folder in tree.files if folder.endswith("/__pycache__")]
     apply(half.path, tree, (folder for folder in caches if tree.files[folder]))
-    tops, owned = _tops(half.record, wanted, layout)
-    _finish(half.path, wanted, tops, _folder_lines(half.path, [], {*owned}, layout))
+    places, owned = tops.owners(half.record, wanted.parts, layout)
+    _finish(half.path, wanted, places, _folder_lines(half.path, [], {*owned}, layout))
     return True
 
 
@@ -284,86 +246,6 @@ def restamp(half: Half, wanted: Wanted) -> None:
     """Bring the stamp of a half that is what is wanted up to date with the files it came from."""
     layout = Layout.of(wanted.interpreter.short_version)
     stamp.write(half.path, _stamp(half.path, wanted, layout))
-
-
-def _tops(
-    old: Record | None, wanted: Wanted, layout: Layout
-) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
-    """Return each wanted part's tops by its identity, and each top's owners in their order."""
-    known = {_identity(part): part.tops for part in old.parts} if old else {}
-    tops: dict[str, tuple[str, ...]] = {}
-    owned: dict[str, list[str]] = {}
-    for part in wanted.parts:
-        identity = _identity(part)
-        if identity not in known:
-            found: set[str] = set()
-            for folder, leaves in part.leaves(layout):
-                found |= layout.tops(folder, leaves)
-            known[identity] = tuple(sorted(found))
-        tops[identity] = known[identity]
-        for top in tops[identity]:
-            owned.setdefault(top, []).append(identity)
-    return tops, owned
-
-
-def _identity(part: Part | Recorded) -> str:
-    """Return what two parts with the same files have in common."""
-    return f"{part.source} {part.compiled}"
-
-
-def _differing(old: Sequence[Recorded], owned: Mapping[str, list[str]]) -> set[str]:
-    """Return the tops whose owners, or their order, are not what they were."""
-    before: dict[str, list[str]] = {}
-    for part in old:
-        for top in part.tops:
-            before.setdefault(top, []).append(_identity(part))
-    return {top for top in before.keys() | owned.keys() if before.get(top) != owned.get(top)}
-
-
-def _touched_by(
-    path: str, dirty: Sequence[str], owned: Mapping[str, object], old: Record, layout: Layout
-) -> set[str]:
-    """Return the tops that have to be looked at because something changed in a folder."""
-    containers = [folder for folder in dirty if folder in layout.containers]
-    touched = {layout.top(folder) for folder in dirty if folder not in layout.containers}
-    if containers:
-        present = _present(path, containers, layout)
-        known = {top for part in old.parts for top in part.tops}
-        # A top that is a folder tells by its own mtime whether something in it changed; one that
-        # is a file, or is missing, does not.
-        folders = {top for top in present if os.path.isdir(f"{path}/{top}")}
-        touched |= (present - known) | ((known & {*owned}) - folders)
-    return touched
-
-
-def _present(path: str, containers: Sequence[str], layout: Layout) -> set[str]:
-    """Return the tops that are there, whoever made them."""
-    found = set()
-    for container in containers:
-        try:
-            names = os.listdir(f"{path}/{container}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        found |= {f"{container}/{name}" if container else name for name in names}
-    return found - {*layout.containers, stamp.STATE}
-
-
-def _tree(
-    wanted: Wanted, tops: Mapping[str, tuple[str, ...]], touched: set[str], layout: Layout
-) -> Tree:
-    """Return the wanted files in some tops."""
-    tree = Tree()
-    for part in wanted.parts:
-        if touched.isdisjoint(tops[_identity(part)]):
-            continue
-        for folder, leaves in part.leaves(layout):
-            if folder in layout.containers:
-                prefix = f"{folder}/" if folder else ""
-                tree.add(folder, {n: leaf for n, leaf in leaves.items() if prefix + n in touched})
-            elif layout.top(folder) in touched:
-                tree.add(folder, leaves)
-    tree.check()
-    return tree
 
 
 def _folder_lines(path: str, known: Sequence[str], touched: set[str], layout: Layout) -> list[str]:
@@ -391,24 +273,14 @@ def _folder_lines(path: str, known: Sequence[str], touched: set[str], layout: La
 
 
 def _finish(
-    path: str, wanted: Wanted, tops: Mapping[str, tuple[str, ...]], folders: list[str]
+    path: str, wanted: Wanted, places: Mapping[str, tuple[str, ...]], folders: list[str]
 ) -> None:
     """Write what is known of a finished half; the stamp comes last."""
-    record = Record(
-        location=wanted.location,
-        interpreter=asdict(wanted.interpreter),
-        parts=tuple(
-            Recorded(
-                source=part.source,
-                compiled=part.compiled,
-                name=part.name,
-                version=part.version,
-                tops=tops[_identity(part)],
-            )
-            for part in wanted.parts
-        ),
+    found = tuple(records.recorded(part, places[identity(part)]) for part in wanted.parts)
+    records.write(
+        path,
+        Record(location=wanted.location, interpreter=asdict(wanted.interpreter), parts=found),
     )
-    stamp.replace(f"{path}/{RECORD}", json.dumps(asdict(record), separators=(",", ":")))
     stamp.write_folders(path, folders)
     layout = Layout.of(wanted.interpreter.short_version)
     stamp.write(path, _stamp(path, wanted, layout))
@@ -443,20 +315,3 @@ def _stamp(path: str, wanted: Wanted, layout: Layout) -> stamp.Stamp:
         "interpreter": [f"{python}\t{stamp.state_of(python)}"],
         "container": stamp.folder_lines(path, ["bin", layout.site]),
     }
-
-
-def _read_record(path: str) -> Record | None:
-    try:
-        with open(f"{path}/{RECORD}", encoding="utf-8", errors="surrogateescape") as file:
-            values = json.load(file)
-        interpreter = values["interpreter"]
-        interpreter["modified"] = tuple(interpreter["modified"])
-        return Record(
-            location=values["location"],
-            interpreter=interpreter,
-            parts=tuple(
-                Recorded(**{**part, "tops": tuple(part["tops"])}) for part in values["parts"]
-            ),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -8,17 +8,17 @@ What does not compile is passed over, as pip does: many distributions ship templ
 other versions.
 """
 
+from __future__ import annotations
+
 import fcntl
 import importlib.util
 import json
 import marshal
 import os
 import sys
+import types
+import typing
 import warnings
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
 
 # Hash-based, and not checked against the source when it is loaded (PEP 552).
 _UNCHECKED_HASH = (1).to_bytes(4, "little")
@@ -29,13 +29,13 @@ _HEADER_SIZE = 16
 _MARSHAL_VERSION = 2
 
 
-def main():  # type: () -> None
+def main() -> None:
     """Compile what standard input names."""
     warnings.simplefilter("ignore")
     settings = json.loads(sys.stdin.readline())
     if settings["idle"]:
         os.nice(10)
-    jobs = {}
+    jobs: dict[str, list[tuple[str, str]]] = {}
     for line in sys.stdin:
         source, target, place = line.rstrip("\n").split("\t")
         jobs.setdefault(place, []).append((source, target))
@@ -58,12 +58,13 @@ def main():  # type: () -> None
             waiting += [found for found in imports(code, place)[::-1] if found in jobs]
 
 
-def compile_file(source, target, place):  # type: (str, str, str) -> types.CodeType | None
+def compile_file(source: str, target: str, place: str) -> types.CodeType | None:
     """Return the code of a source, having written it unless that is done; None if it has none."""
     try:
         with open(target, "rb") as file:
             file.seek(_HEADER_SIZE)
-            return marshal.load(file)  # noqa: S302
+            code: types.CodeType = marshal.load(file)  # noqa: S302
+            return code
     except FileNotFoundError:
         pass
     with open(source, "rb") as file:
@@ -81,7 +82,7 @@ def compile_file(source, target, place):  # type: (str, str, str) -> types.CodeT
     return code
 
 
-def imports(code, place):  # type: (types.CodeType, str) -> list[str]
+def imports(code: types.CodeType, place: str) -> list[str]:
     """Return the places of what a module may import when it is itself imported.
 
     The names that its top level uses have those of the modules among them; which is which shows
@@ -96,7 +97,7 @@ def imports(code, place):  # type: (types.CodeType, str) -> list[str]
     return found
 
 
-def link(live, target, place):  # type: (dict[str, Any], str, str) -> bool
+def link(live: dict[str, typing.Any], target: str, place: str) -> bool:
     """Link byte-code into an environment that is in use, and return whether it may still be.
 
     The lock keeps installations away meanwhile. When one has been there, which shows by the
