@@ -24,6 +24,7 @@ def compose(
     interpreter: Interpreter,
     entries: Mapping[Pin, Path],
     *,
+    editable_project: bool,
     store: Store,
     home: Home,
     environ: Mapping[str, str],
@@ -36,6 +37,7 @@ def compose(
         project: the project.
         interpreter: the environment's Python.
         entries: the store's entry for each pin, in the locks' order.
+        editable_project: whether the project itself is one of the parts.
         store: the store.
         home: where the environment is.
         environ: the environment, with pip's configuration.
@@ -66,7 +68,7 @@ def compose(
     for pin, entry in entries.items():
         url = parts.direct_url(pin.url, entry.name) if pin.url else ""
         add(pin.name, pin.version or pin.url, entry, url)
-    if project.editable:
+    if editable_project:
         entry = editable.entry(project, interpreter, store)
         if not entry.is_dir():
             say(f"Building {project.name} in editable form")

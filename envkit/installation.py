@@ -19,7 +19,7 @@ from envkit.environment.tree import AlteredError, Layout
 from envkit.errors import EnvkitError, MissingError, UsageError
 from envkit.interpreter import Interpreter
 from envkit.lock import Lock, Pin
-from envkit.project import Group, Project
+from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.quantities import count
 from envkit.store import bytecode
 from envkit.store.layout import Store
@@ -47,6 +47,11 @@ class Request:
     offline: bool = False
     overridden: bool = False
     replace: bool = False
+
+    @property
+    def has_project(self) -> bool:
+        """Whether the project itself is installed, which needs what the default group asks for."""
+        return self.project.editable and any(group.name == DEFAULT_GROUP for group in self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +119,7 @@ def plan(request: Request) -> Plan:
     entries = {pin: entry for pin in pins if (entry := downloads.find(request.store, pin, python))}
     live = Half(str(project.environment))
     versions = {pin.name: pin.version or pin.url for pin in pins}
-    if project.editable:
+    if request.has_project:
         versions[lock.normalize(project.name)] = editable.VERSION
     changes = halves.changes(live, versions)
     return Plan(
@@ -329,6 +334,7 @@ def _wanted(chosen: Plan, home: Home, say: Callable[[str], None]) -> Wanted:
         request.project,
         python,
         {pin: entries[pin] for pin in chosen.pins},
+        editable_project=request.has_project,
         store=request.store,
         home=home,
         environ=request.environ,
@@ -369,6 +375,6 @@ def _input_files(request: Request) -> Iterator[Path]:
         yield group.lock
         yield from group.inputs
         yield from lock.input_files(group)
-    if project.editable:
+    if request.has_project:
         yield project.root / "setup.py"
         yield project.root / "setup.cfg"

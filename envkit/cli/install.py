@@ -21,7 +21,7 @@ from envkit.installation import Plan
 @click.option("--offline", is_flag=True, help="Use what the store has; ask no index.")
 @click.option("--copy", is_flag=True, help="Copy files from the store instead of linking them.")
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 if anything would be changed.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; print what would be.")
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; print what would be.")
 @click.option("--replace", is_flag=True, help="Take the place of a .venv that is not envkit's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj

@@ -1,0 +1,80 @@
+"""The documents agree with the code: options, settings, exit codes, commands."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from envkit import config, errors
+from envkit.cli.main import envkit
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def commands() -> dict[str, click.Command]:
+    context = click.Context(envkit)
+    found = {name: envkit.get_command(context, name) for name in envkit.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
+
+
+def section(command: str) -> str:
+    """Return what the reference says of a command."""
+    found = re.search(
+        rf"^### `envkit {command}\b.*?(?=^##|\Z)", REFERENCE, re.MULTILINE | re.DOTALL
+    )
+    assert found, f"docs/reference.md has no section for {command}"
+    return found[0]
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_reference_has_each_option_and_no_other(name: str) -> None:
+    options = {
+        option
+        for parameter in commands()[name].params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    table = [line.split("|")[1] for line in section(name).splitlines() if line.startswith("| `-")]
+    assert {
+        option for cell in table for option in re.findall(r"(?<!\w)--?[a-zA-Z-]+", cell)
+    } == options
+
+
+def test_reference_has_each_setting() -> None:
+    settings = set(re.findall(r"^\| `([a-z]+)` \|", REFERENCE, re.MULTILINE))
+    assert settings == set(config.Config.__dataclass_fields__)
+
+
+def test_readme_has_each_command() -> None:
+    mentioned = set(re.findall(r"`(?:[^`]*&& )?envkit ([a-z]+)", README))
+    assert set(commands()) - mentioned == {"completion"}
+
+
+def test_readme_has_each_exit_code() -> None:
+    codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    assert set(map(int, re.findall(r"^\| (\d+) \|", README, re.MULTILINE))) == codes
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    blocks = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
+    assert blocks[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in ROOT.glob("docs/*.md")))
+def test_links_lead_somewhere(document: str) -> None:
+    folder = ROOT / "docs"
+    for target in re.findall(r"\]\(([^)#:]+)\)", (folder / document).read_text(encoding="utf-8")):
+        assert (folder / target).exists(), target
+
+
+def test_readmes_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_own_install_script_is_the_template() -> None:
+    template = ROOT / "envkit" / "templates" / "install.sh"
+    assert (ROOT / "install.sh").read_bytes() == template.read_bytes()
