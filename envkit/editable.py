@@ -45,10 +45,11 @@ def build(
     Raises:
         ToolError: the build failed.
     """
-    from build import BuildException, ProjectBuilder
+    from build import BuildBackendException, BuildException, ProjectBuilder
 
     from envkit.store import digest, wheels
 
+    what = f"Building {project.name} in editable form failed"
     with store.temporary() as folder:
         python = _environment(interpreter, folder / "env")
 
@@ -59,7 +60,7 @@ def build(
         ) -> None:
             process.check(
                 cmd,
-                what=f"Building {project.name} in editable form failed",
+                what=what,
                 cwd=Path(cwd) if cwd else None,
                 env={**environ, **(extra_environ or {})},
             )
@@ -72,7 +73,13 @@ def build(
             _install(interpreter, python, more, folder, environ, offline=offline)
             wheel = Path(builder.build("editable", folder / "wheel"))
         except BuildException as error:
-            raise ToolError(f"Building {project.name} in editable form failed: {error}") from None
+            raise ToolError(f"{what}: {error}") from None
+        except BuildBackendException as error:
+            if isinstance(error.exception, ToolError):
+                raise error.exception from None
+            # A backend that cannot be imported has its own traceback, whose last line says why.
+            trace = str(getattr(error.exception, "traceback", "")).strip()
+            raise ToolError(f"{what}: {error}\n{trace.rpartition(chr(10))[2]}".strip()) from None
         wheels.add(
             wheel,
             name=_normalized(wheel.name),

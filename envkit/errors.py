@@ -25,6 +25,9 @@ class EnvkitError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.message, self.hint)
+
 
 class UsageError(EnvkitError):
     """The command, the configuration or a file of the project is not usable as it stands."""

@@ -221,6 +221,8 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
         touched = not live.has(wanted) or live.is_drifted(chosen.interpreter)
         if touched:
             _turn(live, spare, wanted)
+        elif request.project.config.compile.value == "now" and live.lacks_bytecode(wanted):
+            halves.add_bytecode(live, wanted)
         else:
             halves.restamp(live, wanted)
         compiling = Half(home.live).lacks_bytecode(wanted)

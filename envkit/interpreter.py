@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -266,7 +267,9 @@ def _load(path: Path) -> Interpreter | None:
 
 
 def _save(path: Path, interpreter: Interpreter) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(interpreter)), encoding="utf-8")
-    draft.replace(path)
+    # What cannot be remembered is asked for again.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(asdict(interpreter)), encoding="utf-8")
+        draft.replace(path)

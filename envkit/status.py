@@ -72,8 +72,10 @@ def inspect(request: Request) -> Status:
         plan = installation.plan(request)
         python, changes = plan.interpreter.version, plan.changes
         drift = tuple(installation.drift(plan)) if environment == "current" else ()
-        if environment == "current" and (changes or drift or plan.changed):
+        if environment == "current" and (changes or plan.changed):
             environment, reason = "different", "Run `envkit install`."
+        elif drift:
+            environment, reason = "different", "Remove .venv and run `envkit install`."
     except EnvkitError as error:
         if environment == "current":
             environment, reason = "unknown", error.message

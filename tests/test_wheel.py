@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 from envkit import __version__
@@ -58,17 +59,18 @@ def test_wheel_works_where_it_is_installed(wheel: Path, machine: Machine, tmp_pa
     # What it depends on is taken from here; an editable envkit, which is a line in a .pth file of
     # this environment, does not come along, since such files are not read in turn.
     (site,) = (place / "lib").glob("python*/site-packages")
-    own = Path(click_folder()).parent
+    own = Path(click.__file__).parent.parent
     (site / "dependencies.pth").write_text(f"{own}\n", encoding="utf-8")
     where = subprocess.run(
         [str(python), "-c", "import envkit; print(envkit.__file__)"],
+        cwd=tmp_path,
         check=True,
         capture_output=True,
         text=True,
     )
     assert where.stdout.startswith(str(place))
     project = machine.project()
-    project.lock("above", "alpha-1.1")
+    project.lock("above-1.0", "alpha-1.1")
     done = subprocess.run(
         [str(place / "bin" / "envkit"), "install"],
         cwd=project.root,
@@ -79,10 +81,3 @@ def test_wheel_works_where_it_is_installed(wheel: Path, machine: Machine, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert project.has("above")
-
-
-def click_folder() -> str:
-    """Return the folder of a package that envkit depends on."""
-    import click
-
-    return str(Path(click.__file__).parent)

@@ -18,13 +18,13 @@ from envkit.store import layout
 def install_here() -> int:
     """Do what `envkit install` does in this folder when it is given no options."""
     found = project.find(Path.cwd(), os.environ)
-    install_project(found, Output.for_terminal(verbose=False, quiet=False), groups=found.choose())
+    perform(request_for(found, found.choose()), Output.for_terminal(verbose=False, quiet=False))
     return EXIT_DONE
 
 
 def install_project(found: Project, output: Output, *, groups: tuple[Group, ...]) -> Outcome:
-    """Install groups of a project, saying what is done."""
-    return perform(request_for(found, groups), output)
+    """Install groups of a project, of which it has been said what they lock."""
+    return perform(request_for(found, groups), output, listed=True)
 
 
 def request_for(
@@ -47,8 +47,14 @@ def request_for(
     )
 
 
-def perform(request: Request, output: Output) -> Outcome:
-    """Plan and apply a request, saying what is done."""
+def perform(request: Request, output: Output, *, listed: bool = False) -> Outcome:
+    """Plan and apply a request, saying what is done.
+
+    Args:
+        request: what is to be installed.
+        output: where it is said.
+        listed: whether the user has seen the distributions listed already.
+    """
     started = time.monotonic()
     meter = Meter(output, "Fetching")
 
@@ -63,7 +69,8 @@ def perform(request: Request, output: Output) -> Outcome:
     plan = installation.plan(request)
     output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
     outcome = installation.apply(plan, report=report, say=output.say)
-    output.changes(outcome.changes)
+    if not listed:
+        output.changes(outcome.changes)
     took = seconds_text(time.monotonic() - started)
     has = count(outcome.distributions, "distribution")
     has += f", Python {plan.interpreter.version}"

@@ -165,6 +165,9 @@ class AlteredError(IntegrityError):
         super().__init__(f"{source}: altered since it was stored")
         self.source = source
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.source,)
+
 
 def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:
     """Make the named tops below a root what a tree says, leaving what is right as it is.
