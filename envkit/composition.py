@@ -81,6 +81,12 @@ def compose(
     return (skeleton.make(store, interpreter, home.live, project.name), *found)
 
 
+def prepare(interpreter: Interpreter, *, store: Store, home: Home, prompt: str) -> None:
+    """Make what every environment of an interpreter needs, while something else is waited for."""
+    skeleton.make(store, interpreter, home.live, prompt)
+    _seed(store, interpreter)
+
+
 def _with_bytecode(
     found: Sequence[Distribution],
     interpreter: Interpreter,

@@ -7,14 +7,15 @@ import json
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock as Mutex
 
 from envkit import pip, process
-from envkit.errors import EnvkitError, IntegrityError, ToolError
+from envkit.errors import IntegrityError, ToolError
 from envkit.interpreter import Interpreter
 from envkit.lock import Pin
 from envkit.store import digest, selections
@@ -42,7 +43,7 @@ class Progress:
     done: int = 0
     fetched: int = 0
     started: float = field(default_factory=time.monotonic)
-    mutex: Mutex = field(default_factory=Mutex)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
 
 
 Report = Callable[[Progress], None]
@@ -81,30 +82,45 @@ def fetch(
     if offline:
         names = ", ".join(map(str, pins[:5])) + (" …" if len(pins) > 5 else "")
         raise ToolError(f"The store lacks {names}", "Run it once without --offline.")
-    batches = _batches(pins, workers := max(2, min(4, os.cpu_count() or 2)))
+    workers = max(2, min(4, os.cpu_count() or 2))
+    count = max(1, min(workers, len(pins) // _SMALLEST_BATCH))
     progress = Progress(total=len(pins))
     report(progress)
-    with store.temporary() as folder, ThreadPoolExecutor(workers) as pool:
-        tasks = []
-        for number, batch in enumerate(batches):
-            place = folder / str(number)
-            place.mkdir()
-            fetcher = _Fetcher(store, interpreter, environ, place, progress, report)
-            tasks.append(pool.submit(fetcher.bring, batch))
+    with store.temporary() as folder, ExitStack() as stack:
+        # Fetching waits for the network, unpacking for a processor: neither holds up the other.
+        fetching = stack.enter_context(ThreadPoolExecutor(workers))
+        unpacking = stack.enter_context(ThreadPoolExecutor(workers))
+        unpacker = _Unpacker(folder, progress, report)
+        stack.callback(unpacker.close)
+        batches = [
+            _Batch(store, interpreter, environ, folder / str(number), progress, report)
+            for number in range(count)
+        ]
         try:
-            for task in as_completed(tasks):
-                task.result()
+            fetched = [
+                fetching.submit(batch.bring, dealt)
+                for batch, dealt in zip(batches, _deal(pins, count), strict=True)
+            ]
+            unpacked = {}
+            for task in as_completed(fetched):
+                # The largest first, so that none is left over at the end.
+                for one in sorted(task.result(), key=lambda one: -one.path.stat().st_size):
+                    unpacked[unpacking.submit(unpacker.unpack, one)] = one
+            for done in as_completed(unpacked):
+                done.result()
+                one = unpacked[done]
+                selections.remember(store, _key(one.pin, interpreter), one.entry)
         except BaseException:
-            for task in tasks:
-                task.cancel()
+            fetching.shutdown(wait=False, cancel_futures=True)
+            unpacking.shutdown(wait=False, cancel_futures=True)
             process.stop_all()
             raise
 
 
-def _batches(pins: Sequence[Pin], workers: int) -> list[list[Pin]]:
-    """Deal pins out so that unpacking the first batches overlaps with fetching the last."""
-    count = max(1, min(workers * 2, len(pins) // _SMALLEST_BATCH))
-    return [list(pins[start::count]) for start in range(count)]
+def _deal(pins: Sequence[Pin], count: int) -> Iterator[Sequence[Pin]]:
+    """Yield the pins in so many batches, like cards."""
+    for start in range(count):
+        yield pins[start::count]
 
 
 def _key(pin: Pin, interpreter: Interpreter) -> str:
@@ -114,8 +130,18 @@ def _key(pin: Pin, interpreter: Interpreter) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-class _Fetcher:
-    """Fetches and stores one batch."""
+@dataclass(frozen=True, kw_only=True)
+class _Archive:
+    """A wheel on the disk, and the entry of the store that it is to become."""
+
+    pin: Pin
+    path: Path
+    sha256: str
+    entry: Path
+
+
+class _Batch:
+    """Fetches some pins with one pip."""
 
     def __init__(
         self,
@@ -134,22 +160,21 @@ class _Fetcher:
         self._report = report
         self._current = 0
 
-    def bring(self, pins: Sequence[Pin]) -> None:
-        """Fetch a batch, build its sdists, unpack everything and remember what was chosen."""
-        jobs, entries = [], []
-        for pin, archive, sha256 in self._download(pins):
-            if archive.suffix == ".whl":
+    def bring(self, pins: Sequence[Pin]) -> list[_Archive]:
+        """Return the wheels of pins, those of sdists built."""
+        self._folder.mkdir()
+        kind = hashlib.sha256(self._interpreter.compatibility.encode()).hexdigest()[:16]
+        found = []
+        for pin, path, sha256 in self._download(pins):
+            if path.suffix == ".whl":
                 entry = self._store.wheels / sha256
-                jobs.append(self._job(pin, archive, sha256, entry))
+                found.append(_Archive(pin=pin, path=path, sha256=sha256, entry=entry))
             else:
-                kind = hashlib.sha256(self._interpreter.compatibility.encode()).hexdigest()[:16]
                 entry = self._store.builds / f"{sha256}-{kind}"
-                built = self._build(pin, archive)
-                jobs.append(self._job(pin, built, digest.sha256(built), entry))
-            entries.append((pin, entry))
-        self._unpack(jobs)
-        for pin, entry in entries:
-            selections.remember(self._store, _key(pin, self._interpreter), entry)
+                built = self._build(pin, path)
+                own = digest.sha256(built)
+                found.append(_Archive(pin=pin, path=built, sha256=own, entry=entry))
+        return found
 
     def _download(self, pins: Sequence[Pin]) -> list[tuple[Pin, Path, str]]:
         """Return each pin's file, whose hash pip has compared with the lock's, and that hash."""
@@ -204,40 +229,6 @@ class _Fetcher:
             raise ToolError(f"Building {pin} from its sdist gave {len(built)} wheels, not one")
         return built[0]
 
-    def _job(self, pin: Pin, archive: Path, sha256: str, entry: Path) -> Mapping[str, str]:
-        """Return the arguments of one `wheels.add`."""
-        return {
-            "archive": str(archive),
-            "name": pin.name,
-            "sha256": sha256,
-            "entry": str(entry),
-            "draft": str(self._folder / f"draft-{pin.name}"),
-        }
-
-    def _unpack(self, jobs: Sequence[Mapping[str, str]]) -> None:
-        """Unpack wheels in a process of their own, so that batches do not wait for each other."""
-        failures: list[EnvkitError] = []
-
-        def follow(line: str) -> None:
-            answer = json.loads(line)
-            if answer:
-                kind = IntegrityError if answer.get("integrity") else ToolError
-                failures.append(kind(answer["message"], answer["hint"]))
-            with self._progress.mutex:
-                self._progress.done += 1
-            self._report(self._progress)
-
-        process.check(
-            [sys.executable, "-m", "envkit.store.unpacker"],
-            what="Unpacking wheels failed",
-            # Python looks for modules in the folder that it is started in.
-            cwd=self._folder,
-            stdin="".join(json.dumps(job) + "\n" for job in jobs),
-            on_line=follow,
-        )
-        if failures:
-            raise failures[0]
-
     def _follow(self, line: str) -> None:
         """Count the bytes that pip says have come."""
         found = _PROGRESS.match(line)
@@ -248,3 +239,53 @@ class _Fetcher:
             self._progress.fetched += max(0, int(found[1]) - self._current)
         self._current = int(found[1])
         self._report(self._progress)
+
+
+class _Unpacker:
+    """Unpacks wheels in processes of its own, one for each thread that asks."""
+
+    def __init__(self, folder: Path, progress: Progress, report: Report) -> None:
+        self._folder = folder
+        self._progress = progress
+        self._report = report
+        self._here = threading.local()
+        self._workers: list[process.Worker] = []
+
+    def unpack(self, archive: _Archive) -> None:
+        """Unpack a wheel into its entry.
+
+        Raises:
+            IntegrityError: it is damaged or hostile.
+            ToolError: it cannot be stored.
+        """
+        job = {
+            "archive": str(archive.path),
+            "name": archive.pin.name,
+            "sha256": archive.sha256,
+            "entry": str(archive.entry),
+            "draft": str(self._folder / f"draft-{archive.pin.name}"),
+        }
+        answer = json.loads(self._worker().ask(json.dumps(job)))
+        if answer:
+            kind = IntegrityError if answer.get("integrity") else ToolError
+            raise kind(answer["message"], answer["hint"])
+        with self._progress.mutex:
+            self._progress.done += 1
+        self._report(self._progress)
+
+    def close(self) -> None:
+        """Let the processes end."""
+        for worker in self._workers:
+            worker.close()
+
+    def _worker(self) -> process.Worker:
+        if not hasattr(self._here, "worker"):
+            self._here.worker = process.Worker(
+                [sys.executable, "-m", "envkit.store.unpacker"],
+                what="Unpacking wheels failed",
+                # Python looks for modules in the folder that it is started in.
+                cwd=self._folder,
+            )
+            self._workers.append(self._here.worker)
+        worker: process.Worker = self._here.worker
+        return worker

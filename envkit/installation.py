@@ -206,14 +206,7 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
         halves.refuse_foreign(live)
     if chosen.lacking:
         say(f"Fetching {count(len(chosen.lacking), 'distribution')}")
-        downloads.fetch(
-            store,
-            chosen.lacking,
-            chosen.interpreter,
-            environ=request.environ,
-            offline=request.offline,
-            report=report,
-        )
+        _fetch(chosen, home, report)
     wanted = _wanted(chosen, home, say)
     with home.locked(say):
         live, spare = Half(home.live), Half(home.spare)
@@ -239,6 +232,30 @@ def _apply(chosen: Plan, report: downloads.Report, say: Callable[[str], None]) -
         fetched=len(chosen.lacking),
         compiling=compiling,
     )
+
+
+def _fetch(chosen: Plan, home: Home, report: downloads.Report) -> None:
+    """Fetch what the store lacks, and meanwhile make what does not depend on it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    request = chosen.request
+    with ThreadPoolExecutor(1) as beside:
+        prepared = beside.submit(
+            composition.prepare,
+            chosen.interpreter,
+            store=request.store,
+            home=home,
+            prompt=request.project.name,
+        )
+        downloads.fetch(
+            request.store,
+            chosen.lacking,
+            chosen.interpreter,
+            environ=request.environ,
+            offline=request.offline,
+            report=report,
+        )
+        prepared.result()
 
 
 def background_job(request: Request) -> str:

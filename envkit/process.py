@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,61 @@ def detach(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> N
         start_new_session=True,
         cwd="/",
     )
+
+
+class Worker:
+    """A child that answers each line that it is given with a line of its own."""
+
+    def __init__(self, command: Sequence[str], *, what: str, cwd: Path) -> None:
+        """Start the program.
+
+        Args:
+            command: the program and its arguments.
+            what: what is said to have failed if it does not answer.
+            cwd: the folder to run in.
+
+        Raises:
+            MissingError: the program is not there.
+        """
+        import threading
+
+        self._what = what
+        self._child = _start(command, cwd, None)
+        self._complained: list[str] = []
+        assert self._child.stderr
+        self._drain = threading.Thread(
+            target=self._complained.extend, args=(self._child.stderr,), daemon=True
+        )
+        self._drain.start()
+
+    def ask(self, line: str) -> str:
+        """Return the answer to a line.
+
+        Raises:
+            ToolError: the program has ended; its last lines are in the message.
+        """
+        assert self._child.stdin
+        assert self._child.stdout
+        answer = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(line + "\n")
+            self._child.stdin.flush()
+            answer = self._child.stdout.readline()
+        if not answer:
+            self._child.wait()
+            self._drain.join()
+            raise ToolError(f"{self._what}:\n{''.join(self._complained[-8:])}")
+        return answer
+
+    def close(self) -> None:
+        """Let the program end: there are no more lines."""
+        assert self._child.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
+        try:
+            self._child.wait()
+        finally:
+            _children.discard(self._child)
 
 
 def side_by_side(works: Sequence[Callable[[], None]]) -> None:

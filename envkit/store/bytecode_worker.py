@@ -43,30 +43,46 @@ def main() -> None:
     share = len(places) * settings["worker"] // settings["workers"]
     # A stack: what a module imports is pushed on it, and so is compiled before the rest.
     waiting = (places[share:] + places[:share])[::-1] + settings["roots"][::-1]
-    while waiting:
+    later: list[str] = []
+    met: set[str] = set()
+    while waiting or later:
+        if not waiting:
+            waiting, later, settings["live"] = later, [], None
         place = waiting.pop()
-        if place not in jobs:
+        live = settings["live"]
+        if place not in jobs or (live and place in met):
             continue
-        # Of several distributions' files at one place, the last is what the environment has.
-        for source, target in jobs.pop(place):
-            code = compile_file(source, target, place)
-        if code is None:
-            continue
-        if settings["live"] and not link(settings["live"], target, place):
-            settings["live"] = None
-        if settings["roots"]:
+        target = jobs[place][-1][1]
+        # Whoever imports right now may be quicker; then what it imports next is of more use.
+        code = load(cached(live, target, place)) if live else None
+        if code:
+            later.append(place)
+            met.add(place)
+        else:
+            # Of several distributions' files at one place, the last is what an environment has.
+            for source, target in jobs.pop(place):
+                code = compile_file(source, target, place)
+            if code and live and not link(live, target, place):
+                settings["live"] = None
+        if code and settings["roots"]:
             waiting += [found for found in imports(code, place)[::-1] if found in jobs]
+
+
+def load(path: str) -> types.CodeType | None:
+    """Return the code in a byte-code file; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            code: types.CodeType = marshal.loads(file.read()[_HEADER_SIZE:])  # noqa: S302
+            return code
+    except (OSError, EOFError, ValueError, TypeError):
+        return None
 
 
 def compile_file(source: str, target: str, place: str) -> types.CodeType | None:
     """Return the code of a source, having written it unless that is done; None if it has none."""
-    try:
-        with open(target, "rb") as file:
-            file.seek(_HEADER_SIZE)
-            code: types.CodeType = marshal.load(file)  # noqa: S302
-            return code
-    except FileNotFoundError:
-        pass
+    known = load(target)
+    if known:
+        return known
     with open(source, "rb") as file:
         text = file.read()
     try:
@@ -97,21 +113,28 @@ def imports(code: types.CodeType, place: str) -> list[str]:
     return found
 
 
+def cached(live: dict[str, typing.Any], target: str, place: str) -> str:
+    """Return where an environment has the byte-code that is made at a target."""
+    return os.path.join(
+        live["site"], os.path.dirname(place), "__pycache__", os.path.basename(target)
+    )
+
+
 def link(live: dict[str, typing.Any], target: str, place: str) -> bool:
     """Link byte-code into an environment that is in use, and return whether it may still be.
 
     The lock keeps installations away meanwhile. When one has been there, which shows by the
     witness, the environment may have another version of the distribution.
     """
-    cache = os.path.join(live["site"], os.path.dirname(place), "__pycache__")
+    name = cached(live, target, place)
     mutex = os.open(live["mutex"], os.O_RDWR)
     try:
         fcntl.flock(mutex, fcntl.LOCK_EX | fcntl.LOCK_NB)
         witness = os.stat(live["witness"])
         if [witness.st_ino, witness.st_mtime_ns] != live["state"]:
             return False
-        os.makedirs(cache, exist_ok=True)
-        os.link(target, os.path.join(cache, os.path.basename(target)))
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        os.link(target, name)
     except FileExistsError:
         pass  # the interpreter was quicker; the file is exchanged at the end
     except OSError:

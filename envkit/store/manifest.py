@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 # The folders below an entry's tree, by the place in an environment that their files go to.
@@ -79,7 +79,7 @@ class Manifest:
 
     def write(self, folder: str) -> None:
         """Write the manifest into the folder of an entry that is being made."""
-        values = asdict(self)
+        values = {**vars(self)}
         del values["path"]
         path = os.path.join(folder, MANIFEST)
         with open(path, "w", encoding="utf-8") as file:
