@@ -187,7 +187,13 @@ class Checkout:
         else:
             source, names = lock.folder, ALIKE
         for name in names:
-            shutil.copyfile(source / name, project / name)
+            # As version control does it, which leaves alone what is the same.
+            if not _same(source / name, project / name):
+                shutil.copyfile(source / name, project / name)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def differs(project: Path, lock: Lock, python: str) -> str | None:

@@ -6,7 +6,8 @@ import sys
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    if sys.argv[1:] == ["install"]:
+    arguments = sys.argv[1:]
+    if arguments in (["install"], ["install", "--offline"]):
         from envkit.environment import quick
 
         answer = quick.install(os.getcwd())
@@ -16,10 +17,10 @@ def main() -> int:
         from envkit.cli.guard import guarded
         from envkit.cli.installer import install_here
 
-        return guarded(install_here)
+        return guarded(lambda: install_here(offline=len(arguments) > 1))
     from envkit.cli.main import main as run
 
-    return run(sys.argv[1:])
+    return run(arguments)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envkit import lock, pip, piptools, process, requirements, resolution
+from envkit.changes import Change, between
 from envkit.errors import EnvkitError, ToolError
 from envkit.interpreter import Interpreter
 from envkit.project import DEFAULT_GROUP, Group, Project
@@ -72,15 +73,6 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """A distribution whose pin comes (no `old`), goes (no `new`) or gets another version."""
-
-    name: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Compiled:
     """A group's lock, as it is and as it is to be.
 
@@ -101,11 +93,7 @@ class Compiled:
         """The pins that differ, by name."""
         old = {pin.name: pin.version or pin.url for pin in lock.pinned(self.before or "")}
         new = {pin.name: pin.version or pin.url for pin in self.pins}
-        return tuple(
-            Change(name=name, old=old.get(name, ""), new=new.get(name, ""))
-            for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name)
-        )
+        return between(old, new)
 
 
 class Job:

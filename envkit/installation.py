@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envkit import composition, downloads, editable, interpreter, lock, process
+from envkit.changes import Change
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
@@ -74,7 +75,7 @@ class Plan:
     pins: tuple[Pin, ...]
     entries: Mapping[Pin, Path]
     inputs: Mapping[str, str]
-    changes: tuple[halves.Change, ...]
+    changes: tuple[Change, ...]
     changed: bool
 
     @property
@@ -95,7 +96,7 @@ class Outcome:
         compiling: whether byte-code is still being made, behind the user's back.
     """
 
-    changes: tuple[halves.Change, ...]
+    changes: tuple[Change, ...]
     touched: bool
     distributions: int
     fetched: int

@@ -7,17 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from envkit.errors import MissingError, ToolError
-
-if TYPE_CHECKING:
-    import subprocess
 
 # How long a child that was asked to stop may take, in seconds, before it is killed.
 _GRACE = 3.0
 
-_children: set[subprocess.Popen[str]] = set()
+_children: set[_Child] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,32 +54,25 @@ def run(
     """
     import threading
 
-    child = _start(command, cwd, env)
+    child = _Child(command, cwd, env)
     printed: list[str] = []
-    complained: list[str] = []
-    assert child.stdout
-    assert child.stderr
-    drain = threading.Thread(target=complained.extend, args=(child.stderr,), daemon=True)
-    drain.start()
     try:
-        feed = threading.Thread(target=_feed, args=(child, stdin or ""), daemon=True)
-        feed.start()
-        for line in child.stdout:
+        threading.Thread(target=child.feed, args=(stdin or "",), daemon=True).start()
+        for line in child.output:
             printed.append(line)
             if on_line:
                 on_line(line.rstrip("\n"))
-        child.wait()
-        drain.join()
+        complaint = child.wait()
     except BaseException:
-        _stop(child)
+        child.stop()
         raise
     finally:
-        _children.discard(child)
+        child.close()
     return Completed(
         command=tuple(command),
         returncode=child.returncode,
         stdout="".join(printed),
-        stderr="".join(complained),
+        stderr=complaint,
     )
 
 
@@ -150,16 +140,8 @@ class Worker:
         Raises:
             MissingError: the program is not there.
         """
-        import threading
-
         self._what = what
-        self._child = _start(command, cwd, None)
-        self._complained: list[str] = []
-        assert self._child.stderr
-        self._drain = threading.Thread(
-            target=self._complained.extend, args=(self._child.stderr,), daemon=True
-        )
-        self._drain.start()
+        self._child = _Child(command, cwd, None)
 
     def ask(self, line: str) -> str:
         """Return the answer to a line.
@@ -167,28 +149,20 @@ class Worker:
         Raises:
             ToolError: the program has ended; its last lines are in the message.
         """
-        assert self._child.stdin
-        assert self._child.stdout
         answer = ""
         with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(line + "\n")
-            self._child.stdin.flush()
-            answer = self._child.stdout.readline()
+            self._child.input.write(line + "\n")
+            self._child.input.flush()
+            answer = self._child.output.readline()
         if not answer:
-            self._child.wait()
-            self._drain.join()
-            raise ToolError(f"{self._what}:\n{''.join(self._complained[-8:])}")
+            raise ToolError(f"{self._what}:\n{self._child.wait().strip()[-2000:]}")
         return answer
 
     def close(self) -> None:
         """Let the program end: there are no more lines."""
-        assert self._child.stdin
-        with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.close()
-        try:
-            self._child.wait()
-        finally:
-            _children.discard(self._child)
+        self._child.feed("")
+        self._child.wait()
+        self._child.close()
 
 
 def side_by_side(works: Sequence[Callable[[], None]]) -> None:
@@ -237,51 +211,79 @@ def side_by_side(works: Sequence[Callable[[], None]]) -> None:
 def stop_all() -> None:
     """Stop every child that is still running, in bounded time."""
     for child in list(_children):
-        _stop(child)
+        child.stop()
 
 
-def _start(
-    command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
-) -> subprocess.Popen[str]:
-    import subprocess
+class _Child:
+    """A started program, whose complaints are read all the time so that it never waits for that."""
 
-    try:
-        child = subprocess.Popen(
-            list(command),
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="backslashreplace",
+    def __init__(
+        self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+    ) -> None:
+        import subprocess
+        import threading
+
+        try:
+            self._popen = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
+        except FileNotFoundError:
+            raise MissingError(f"{command[0]}: no such command") from None
+        except OSError as error:
+            raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
+        _children.add(self)
+        assert self._popen.stdin
+        assert self._popen.stdout
+        assert self._popen.stderr
+        self.input, self.output = self._popen.stdin, self._popen.stdout
+        self._complaints = self._popen.stderr
+        self._complained: list[str] = []
+        self._drain = threading.Thread(
+            target=self._complained.extend, args=(self._complaints,), daemon=True
         )
-    except FileNotFoundError:
-        raise MissingError(f"{command[0]}: no such command") from None
-    except OSError as error:
-        raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
-    _children.add(child)
-    return child
+        self._drain.start()
 
+    @property
+    def returncode(self) -> int:
+        """The exit code of a child that has ended; minus the number of the signal that did it."""
+        return int(self._popen.returncode)
 
-def _feed(child: subprocess.Popen[str], text: str) -> None:
-    assert child.stdin
-    try:
-        child.stdin.write(text)
-        child.stdin.close()
-    except OSError:
-        pass  # it ended without reading everything, which is its right
+    def feed(self, text: str) -> None:
+        """Write all that the child is to read; it has the right to end without reading it."""
+        with contextlib.suppress(OSError, ValueError):
+            self.input.write(text)
+            self.input.close()
 
+    def wait(self) -> str:
+        """Return what the child complained of, when it has ended."""
+        self._popen.wait()
+        self._drain.join()
+        return "".join(self._complained)
 
-def _stop(child: subprocess.Popen[str]) -> None:
-    import subprocess
+    def stop(self) -> None:
+        """End the child: asked to at first, made to after a while."""
+        import subprocess
 
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        if self._popen.poll() is not None:
+            return
+        self._popen.terminate()
+        try:
+            self._popen.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    def close(self) -> None:
+        """Close the pipes of a child that has ended."""
+        _children.discard(self)
+        for pipe in (self.output, self._complaints, self.input):
+            with contextlib.suppress(OSError):
+                pipe.close()

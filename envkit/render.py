@@ -8,7 +8,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from envkit.environment.halves import Change
+from envkit.changes import Change
 
 
 def as_json(value: object) -> str:

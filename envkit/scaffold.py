@@ -24,7 +24,7 @@ NAMES = (
     *("envkit.toml", "pyproject.toml", "requirements.in", "requirements.txt"),
     *("install.sh", "Dockerfile", ".dockerignore", ".gitignore"),
 )
-_IGNORED = (".venv/", ".venv.previous/", ".envkit/")
+_IGNORED = (".venv/", ".venv.previous/", ".venv.discard/", ".envkit/")
 _TEMPLATES = {
     "install.sh": "install.sh",
     "Dockerfile": "Dockerfile",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from envkit import compiler, installation
+from envkit.changes import Change
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
 from envkit.errors import EnvkitError, UsageError
@@ -46,7 +47,7 @@ class Status:
     environment: EnvironmentState
     reason: str
     python: str
-    changes: tuple[halves.Change, ...]
+    changes: tuple[Change, ...]
     drift: tuple[tuple[str, str], ...]
 
     @property
@@ -66,7 +67,7 @@ def inspect(request: Request) -> Status:
     locks = tuple(_lock_status(project, group) for group in project.groups())
     environment, reason = _first_look(project)
     python = ""
-    changes: tuple[halves.Change, ...] = ()
+    changes: tuple[Change, ...] = ()
     drift: tuple[tuple[str, str], ...] = ()
     try:
         plan = installation.plan(request)

@@ -23,7 +23,7 @@ LAYERS = (
     {"lock", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"process", "quantities"},
+    {"changes", "process", "quantities"},
     {"errors"},
 )
 

@@ -87,7 +87,7 @@ def test_dry_run_prints_what_is_then_done(folder: Project) -> None:
     assert result.out.splitlines() == [
         f'create envkit.toml: python = "{PYTHON}"',
         "create requirements.in: delta",
-        "create .gitignore: .venv/, .venv.previous/, .envkit/",
+        "create .gitignore: .venv/, .venv.previous/, .venv.discard/, .envkit/",
         "create requirements.txt, the lock",
         "create install.sh",
         "create Dockerfile",
@@ -115,7 +115,7 @@ def test_nothing_that_is_found_is_touched(folder: Project) -> None:
         "install.sh": "#!/bin/sh\n",
         "requirements.in": "delta\n",
         "envkit.toml": f'# mine\npython = ">={PYTHON}"\n',
-        ".gitignore": "/.venv\n.venv.previous\n**/.envkit/\n",
+        ".gitignore": "/.venv\n.venv.previous\n.venv.discard/\n**/.envkit/\n",
     }
     for name, text in mine.items():
         (folder.root / name).write_text(text)

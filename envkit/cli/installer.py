@@ -15,10 +15,11 @@ from envkit.quantities import count, seconds_text
 from envkit.store import layout
 
 
-def install_here() -> int:
-    """Do what `envkit install` does in this folder when it is given no options."""
+def install_here(*, offline: bool) -> int:
+    """Do what `envkit install` does in this folder without options, or with `--offline` alone."""
     found = project.find(Path.cwd(), os.environ)
-    perform(request_for(found, found.choose()), Output.for_terminal(verbose=False, quiet=False))
+    request = request_for(found, found.choose(), offline=offline)
+    perform(request, Output.for_terminal(verbose=False, quiet=False))
     return EXIT_DONE
 
 

@@ -15,7 +15,6 @@ from envkit import lock as locks
 from envkit import project as projects
 from envkit.cli.output import Output
 from envkit.compilation import Compiled, Request, Upgrade
-from envkit.environment.halves import Change
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store import layout
@@ -199,17 +198,18 @@ def _report(output: Output, compiled: Sequence[Compiled], mode: _Mode, seconds: 
         return
     for one in compiled:
         name, count = one.group.lock.name, quantities.count(len(one.pins), "distribution")
-        changes = [Change(name=c.name, old=c.old, new=c.new) for c in one.changes]
         if one.before == one.after:
             output.say(f"{name} is up to date: {count}")
         elif not mode.writes:
             # What was asked for, and so for standard output.
             output.say(f"{name} would be {'new' if one.before is None else 'changed'}: {count}")
-            click.echo("".join(f"  {line}\n" for line in render.change_lines(changes)), nl=False)
+            click.echo(
+                "".join(f"  {line}\n" for line in render.change_lines(one.changes)), nl=False
+            )
         else:
             output.say(f"{name} is {'new' if one.before is None else 'changed'}: {count}")
-            output.changes(changes)
-        if one.before not in (None, one.after) and not changes:
+            output.changes(one.changes)
+        if one.before not in (None, one.after) and not one.changes:
             output.say("  the versions stay; hashes or comments differ")
     output.say(f"{'Resolved' if mode.writes else 'Compared'} in {quantities.seconds_text(seconds)}")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from envkit import quantities, render
-from envkit.environment.halves import Change
+from envkit.changes import Change
 
 # ECMA-48, "select graphic rendition".
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}

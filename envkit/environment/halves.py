@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from envkit.changes import Change, between
 from envkit.environment import record as records
 from envkit.environment import stamp, tops
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
@@ -44,15 +45,6 @@ class Wanted:
     mutex: str
     inputs: Mapping[str, str]
     summary: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A distribution that comes (no `old`), goes (no `new`) or gets another version."""
-
-    name: str
-    old: str
-    new: str
 
 
 class Half:
@@ -140,11 +132,7 @@ def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
     """
     parts = half.record.parts if half.record else ()
     old = {part.name: part.version for part in parts if part.name not in _UNSPOKEN}
-    return tuple(
-        Change(name=name, old=old.get(name, ""), new=new.get(name, ""))
-        for name in sorted({*old, *new} - _UNSPOKEN)
-        if old.get(name) != new.get(name)
-    )
+    return between(old, {name: new[name] for name in new.keys() - _UNSPOKEN})
 
 
 def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:

@@ -20,10 +20,14 @@ def install(folder: str) -> str | None:
         return None
     try:
         if stamp.is_current(environment, found):
-            return f"Already up to date: {found['summary'][0]}"
-        return _switch(environment, found)
+            return _unchanged(found)
+        return _look_closer(environment, found["mutex"][0])
     except (OSError, LookupError, ValueError):
         return None
+
+
+def _unchanged(found: stamp.Stamp) -> str:
+    return f"Already up to date: {found['summary'][0]}"
 
 
 def _find(folder: str) -> str | None:
@@ -38,30 +42,54 @@ def _find(folder: str) -> str | None:
             return None
 
 
-def _switch(environment: str, found: stamp.Stamp) -> str | None:
-    """Let the spare and the environment change places, if the spare is what the lock says now."""
+def _look_closer(environment: str, mutex: str) -> str | None:
+    """Compare what the files hold, while nobody else works on the environment."""
     import fcntl
 
-    spare = found["spare"][0]
-    descriptor = os.open(found["mutex"][0], os.O_RDWR)
+    descriptor = os.open(mutex, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        kept = stamp.read(spare)
-        if kept is None or not stamp.is_usable(environment, kept):
+        found = stamp.read(environment)
+        if found is None:
             return None
-        paths = [line.partition("\t")[0] for line in kept["input"]]
-        states = [f"{path}\t{stamp.state_of(path)}" for path in paths]
-        if kept["content"] != [stamp.content_digest(paths)]:
-            return None
-        if stamp.changed_folders(spare, stamp.read_folders(spare)):
-            return None
-        from envkit.environment.exchange import ExchangeUnavailableError, exchange
-
-        stamp.write(spare, {**kept, "input": states})
-        try:
-            exchange(spare, environment)
-        except ExchangeUnavailableError:
-            return None
-        return f"Switched back: {kept['summary'][0]}"
+        states = _states(found)
+        if _is_for(environment, found):
+            if stamp.changed_folders(environment, found["container"]):
+                return None
+            stamp.write(environment, {**found, "input": states})
+            return _unchanged(found)
+        return _switch(environment, found["spare"][0])
     finally:
         os.close(descriptor)
+
+
+def _switch(environment: str, spare: str) -> str | None:
+    """Let the spare and the environment change places, if the spare is what the lock says now."""
+    kept = stamp.read(spare)
+    if kept is None:
+        return None
+    states = _states(kept)
+    if not _is_for(environment, kept):
+        return None
+    if stamp.changed_folders(spare, stamp.read_folders(spare)):
+        return None
+    from envkit.environment.exchange import ExchangeUnavailableError, exchange
+
+    stamp.write(spare, {**kept, "input": states})
+    try:
+        exchange(spare, environment)
+    except ExchangeUnavailableError:
+        return None
+    return f"Switched back: {kept['summary'][0]}"
+
+
+def _is_for(environment: str, found: stamp.Stamp) -> bool:
+    """Return whether a half was made from what the files hold now."""
+    paths = [line.partition("\t")[0] for line in found["input"]]
+    return stamp.is_usable(environment, found) and found["content"] == [stamp.content_digest(paths)]
+
+
+def _states(found: stamp.Stamp) -> list[str]:
+    """Return the lines for the files that a half was made from, as they are now."""
+    paths = [line.partition("\t")[0] for line in found["input"]]
+    return [f"{path}\t{stamp.state_of(path)}" for path in paths]
