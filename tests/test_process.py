@@ -73,6 +73,7 @@ def test_worker_that_ends_says_why(tmp_path: Path) -> None:
     worker = process.Worker([sys.executable, "-c", code], what="It failed", cwd=tmp_path)
     with pytest.raises(ToolError, match=r"It failed:\nout of order"):
         worker.ask("one")
+    worker.close()
 
 
 def test_side_by_side_does_all(tmp_path: Path) -> None:
