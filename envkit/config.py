@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from envkit.errors import UsageError
 
@@ -20,17 +19,11 @@ T = TypeVar("T")
 Compile = Literal["background", "now", "off"]
 Link = Literal["hardlink", "copy"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Setting(Generic[T]):
-    """A value and the place it came from: a file and key, a variable, an option, `default`."""
-
-    value: T
-    source: str
+_LINKS: tuple[Link, ...] = ("hardlink", "copy")
+_COMPILES: tuple[Compile, ...] = ("background", "now", "off")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """Everything that can be set.
 
     Attributes:
@@ -40,19 +33,34 @@ class Config:
         link: how files get from the store into an environment.
         compile: when byte-code is made: behind the exchange, before it, or never.
         editable: whether the project itself is installed; None: if it has a build system.
+        sources: where the value of each key came from: a file and key, a variable, an option;
+            keys that have their default are not there.
     """
 
-    python: Setting[str | None]
-    groups: Setting[tuple[str, ...]]
-    store: Setting[Path | None]
-    link: Setting[Link]
-    compile: Setting[Compile]
-    editable: Setting[bool | None]
+    python: str | None
+    groups: tuple[str, ...]
+    store: Path | None
+    link: Link
+    compile: Compile
+    editable: bool | None
+    sources: Mapping[str, str]
 
-    def items(self) -> Iterator[tuple[str, Setting[Any]]]:
-        """Yield each setting under its name in `[tool.envkit]`."""
-        for field in fields(self):
-            yield field.name, getattr(self, field.name)
+    def items(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield each setting's name in `[tool.envkit]`, its value, and where that came from."""
+        for key in _KEYS:
+            yield key, getattr(self, key), self.source(key)
+
+    def source(self, key: str) -> str:
+        """Return where the value of a key came from."""
+        return self.sources.get(key, "default")
+
+    def override(self, key: str, value: Any, option: str) -> Config:
+        """Return the settings with one of them overridden by an option of the command line."""
+        sources = {**self.sources, key: option}
+        return self._replace(**{key: value, "sources": sources})
+
+
+_KEYS = tuple(key for key in Config._fields if key != "sources")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -85,82 +93,87 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         UsageError: an unknown key, a value of the wrong type, or one that is not among the choices.
     """
     reader = _Reader(table, file, environ)
-    reader.refuse_unknown({field.name for field in fields(Config)})
+    reader.refuse_unknown()
     return Config(
         python=reader.text("python"),
         groups=reader.names("groups", ("default",)),
         store=reader.path("store"),
-        link=reader.choice("link", ("hardlink", "copy")),
-        compile=reader.choice("compile", ("background", "now", "off")),
+        link=reader.choice("link", _LINKS),
+        compile=reader.choice("compile", _COMPILES),
         editable=reader.flag("editable"),
+        sources=reader.sources,
     )
 
 
 class _Reader:
-    """Reads one table, knowing what each value's source is called in a message."""
+    """Reads one table, keeping where each value was found.
+
+    Attributes:
+        sources: key -> the place its value came from.
+    """
 
     def __init__(self, table: Mapping[str, Any], file: Path, environ: Mapping[str, str]) -> None:
         self._table = table
         self._file = file
         self._environ = environ
         self._prefix = "tool.envkit." if file.name == "pyproject.toml" else ""
+        self.sources: dict[str, str] = {}
 
-    def refuse_unknown(self, known: set[str]) -> None:
+    def refuse_unknown(self) -> None:
         for key in self._table:
-            if key not in known:
+            if key not in _KEYS:
                 import difflib
 
-                nearest = difflib.get_close_matches(key, known, n=1)
-                hint = f"Did you mean {nearest[0]}?" if nearest else f"Known: {_join(known)}."
+                nearest = difflib.get_close_matches(key, _KEYS, n=1)
+                hint = f"Did you mean {nearest[0]}?" if nearest else f"Known: {_join(_KEYS)}."
                 raise UsageError(f"{self._where(key)}: unknown key", hint)
 
-    def text(self, key: str) -> Setting[str | None]:
-        found = self._find(key)
-        if found.value is None or (isinstance(found.value, str) and found.value):
-            return found
-        raise UsageError(f'{found.source}: must be text, as in {key} = "3.12"')
+    def text(self, key: str) -> str | None:
+        value = self._find(key)
+        if value is None or (isinstance(value, str) and value):
+            return value
+        raise UsageError(f'{self.sources[key]}: must be text, as in {key} = "3.12"')
 
-    def path(self, key: str) -> Setting[Path | None]:
-        found = self.text(key)
-        if found.value is None:
-            return Setting(value=None, source=found.source)
-        return Setting(
-            value=self._file.parent / Path(found.value).expanduser(), source=found.source
-        )
+    def path(self, key: str) -> Path | None:
+        value = self.text(key)
+        return None if value is None else self._file.parent / Path(value).expanduser()
 
-    def flag(self, key: str) -> Setting[bool | None]:
-        found = self._find(key)
-        if found.value is None or isinstance(found.value, bool):
-            return found
-        raise UsageError(f"{found.source}: must be true or false")
+    def flag(self, key: str) -> bool | None:
+        value = self._find(key)
+        if value is None or isinstance(value, bool):
+            return value
+        raise UsageError(f"{self.sources[key]}: must be true or false")
 
-    def names(self, key: str, default: tuple[str, ...]) -> Setting[tuple[str, ...]]:
-        found = self._find(key)
-        if found.value is None:
-            return Setting(value=default, source="default")
-        if isinstance(found.value, list) and all(isinstance(item, str) for item in found.value):
-            return Setting(value=tuple(found.value), source=found.source)
-        raise UsageError(f'{found.source}: must be a list of names, as in ["default", "dev"]')
+    def names(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self._find(key)
+        if value is None:
+            return default
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise UsageError(f'{self.sources[key]}: must be a list of names, as in ["default", "dev"]')
 
-    def choice(self, key: str, choices: tuple[Any, ...]) -> Setting[Any]:
-        found = self._find(key)
-        if found.value is None:
-            return Setting(value=choices[0], source="default")
-        if found.value in choices:
-            return found
-        raise UsageError(f"{found.source}: {found.value!r} is not one of {_join(choices)}")
+    def choice(self, key: str, choices: tuple[T, ...]) -> T:
+        value = self._find(key)
+        if value is None:
+            return choices[0]
+        for choice in choices:
+            if value == choice:
+                return choice
+        raise UsageError(f"{self.sources[key]}: {value!r} is not one of {_join(choices)}")
 
-    def _find(self, key: str) -> Setting[Any]:
+    def _find(self, key: str) -> Any:
         variable = f"ENVKIT_{key.upper()}"
         if key in ("python", "store", "link", "compile") and self._environ.get(variable):
-            return Setting(value=self._environ[variable], source=f"${variable}")
+            self.sources[key] = f"${variable}"
+            return self._environ[variable]
         if key in self._table:
-            return Setting(value=self._table[key], source=self._where(key))
-        return Setting(value=None, source="default")
+            self.sources[key] = self._where(key)
+            return self._table[key]
+        return None
 
     def _where(self, key: str) -> str:
         return f"{self._file.name}: {self._prefix}{key}"
 
 
-def _join(names: set[str] | tuple[str, ...]) -> str:
-    return ", ".join(sorted(names))
+def _join(names: tuple[object, ...]) -> str:
+    return ", ".join(sorted(map(str, names)))

@@ -7,8 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from envkit import process
 from envkit.errors import MissingError, UsageError
@@ -17,6 +17,7 @@ from envkit.errors import MissingError, UsageError
 # markers are those of PEP 508.
 _PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
+from typing import Any, NamedTuple
 full = ".".join(map(str, sys.version_info[:3]))
 if sys.version_info.releaselevel != "final":
     full += sys.version_info.releaselevel[0] + str(sys.version_info.serial)
@@ -61,8 +62,7 @@ _MANAGERS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """A Python on this machine.
 
     Attributes:
@@ -164,6 +164,15 @@ def probe(executable: str, *, cache: Path) -> Interpreter:
     return interpreter
 
 
+def from_json(values: Mapping[str, Any]) -> Interpreter:
+    """Return the interpreter that was written down as a JSON object of its attributes.
+
+    Raises:
+        KeyError, TypeError: the object is something else.
+    """
+    return Interpreter(**{**values, "modified": tuple(values["modified"])})
+
+
 def satisfies(version: str, request: str) -> bool:
     """Return whether a version is what a request asks for.
 
@@ -176,6 +185,8 @@ def satisfies(version: str, request: str) -> bool:
     """
     if not request:
         return True
+    if request.replace(".", "").isdigit() and version.replace(".", "").isdigit():
+        return f"{version}.".startswith(f"{request}.")
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     text = (
@@ -257,11 +268,8 @@ def _digest(*parts: str) -> str:
 
 def _load(path: Path) -> Interpreter | None:
     try:
-        values = json.loads(path.read_bytes())
-        values["modified"] = tuple(values["modified"])
-        if values["modified"] != _modified(values["executable"]):
-            return None
-        return Interpreter(**values)
+        found = from_json(json.loads(path.read_bytes()))
+        return found if found.modified == _modified(found.executable) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -271,5 +279,5 @@ def _save(path: Path, interpreter: Interpreter) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(interpreter)), encoding="utf-8")
+        draft.write_text(json.dumps(interpreter._asdict()), encoding="utf-8")
         draft.replace(path)

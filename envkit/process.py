@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from envkit.errors import MissingError, ToolError
 
@@ -17,8 +16,7 @@ _GRACE = 3.0
 _children: set[_Child] = set()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completed:
+class Completed(NamedTuple):
     """A process that has ended: its command, its exit code and what it printed, as text."""
 
     command: Sequence[str]
@@ -111,19 +109,23 @@ def replace(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
 
 
-def detach(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
-    """Start a program in a session of its own, which outlives this one; its output is dropped."""
-    import subprocess
+def detach(command: Sequence[str], *, env: Mapping[str, str]) -> None:
+    """Start a program in a session of its own, which outlives this one; its output is dropped.
 
-    subprocess.Popen(
-        list(command),
-        env=None if env is None else dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-    )
+    A fork, since importing `subprocess` would take longer than all of this. No thread may be
+    running.
+    """
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        os.chdir("/")
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(nowhere, descriptor)
+        os.execve(command[0], list(command), dict(env))  # noqa: S606
+    finally:
+        os._exit(127)
 
 
 class Worker:

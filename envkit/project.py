@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from envkit.config import Config, Setting, load, read_toml
+from envkit.config import Config, load, read_toml
 from envkit.errors import UsageError
 
 DEFAULT_GROUP = "default"
@@ -18,8 +17,7 @@ DEFAULT_GROUP = "default"
 _GROUP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
+class Group(NamedTuple):
     """A named set of requirements: where they are written and where they are locked.
 
     Attributes:
@@ -34,8 +32,7 @@ class Group:
     lock: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Project:
+class Project(NamedTuple):
     """A folder with `[tool.envkit]` in `pyproject.toml`, or `envkit.toml`.
 
     Attributes:
@@ -69,7 +66,7 @@ class Project:
     @property
     def editable(self) -> bool:
         """Whether the project itself is installed: if set so, or if it has a build system."""
-        chosen = self.config.editable.value
+        chosen = self.config.editable
         return "build-system" in self.pyproject if chosen is None else chosen
 
     @property
@@ -83,7 +80,7 @@ class Project:
         Args:
             locked: the Python that the lock was compiled for, if there is a lock.
         """
-        request = self.config.python.value or locked or self.requires_python or ""
+        request = self.config.python or locked or self.requires_python or ""
         return request if os.sep in request else "".join(request.split())
 
     def group(self, name: str) -> Group:
@@ -116,7 +113,7 @@ class Project:
         Raises:
             UsageError: a group has neither an input nor a lock.
         """
-        names = [*self.config.groups.value, *added]
+        names = [*self.config.groups, *added]
         chosen = dict.fromkeys(name for name in names if default or name != DEFAULT_GROUP)
         groups = sorted(map(self.group, chosen), key=lambda g: (g.name != DEFAULT_GROUP, g.name))
         for group in groups:
@@ -177,5 +174,4 @@ def read(root: Path, environ: Mapping[str, str]) -> Project | None:
 
 def with_option(project: Project, key: str, value: object, option: str) -> Project:
     """Return the project with one setting overridden by an option of the command line."""
-    setting: Setting[Any] = Setting(value=value, source=option)
-    return replace(project, config=replace(project.config, **{key: setting}))
+    return project._replace(config=project.config.override(key, value, option))

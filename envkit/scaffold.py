@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envkit import lock
 from envkit.errors import UsageError
-from envkit.requirements import split, without_hashes
+from envkit.locks import lock
+from envkit.locks.requirements import split, without_hashes
 
 if sys.version_info >= (3, 11):
     import tomllib

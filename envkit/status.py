@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from envkit import compiler, installation
 from envkit.changes import Change
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
+from envkit.environment.home import Home
 from envkit.errors import EnvkitError, UsageError
-from envkit.installation import Request
+from envkit.installation import composition
+from envkit.installation import plan as plans
+from envkit.installation.plan import Plan, Request
+from envkit.locks import compiler
 from envkit.project import Group, Project
 
 LockState = Literal["fresh", "stale", "missing", "unreadable"]
 EnvironmentState = Literal["current", "absent", "foreign", "unfinished", "different", "unknown"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LockStatus:
+class LockStatus(NamedTuple):
     """A group's lock: whether it was compiled from what the inputs say now."""
 
     group: str
@@ -28,8 +29,7 @@ class LockStatus:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
+class Status(NamedTuple):
     """What `envkit status` finds.
 
     Attributes:
@@ -70,9 +70,9 @@ def inspect(request: Request) -> Status:
     changes: tuple[Change, ...] = ()
     drift: tuple[tuple[str, str], ...] = ()
     try:
-        plan = installation.plan(request)
+        plan = plans.make(request)
         python, changes = plan.interpreter.version, plan.changes
-        drift = tuple(installation.drift(plan)) if environment == "current" else ()
+        drift = tuple(_drift(plan)) if environment == "current" else ()
         if environment == "current" and (changes or plan.changed):
             environment, reason = "different", "Run `envkit install`."
         elif drift:
@@ -113,9 +113,22 @@ def _first_look(project: Project) -> tuple[EnvironmentState, str]:
     if not live.exists:
         return "absent", "Run `envkit install`."
     try:
-        halves.refuse_foreign(live)
+        halves.refuse_foreign(live.path)
     except UsageError as error:
         return "foreign", error.hint
     if live.record is None or not os.path.exists(f"{live.path}/bin/python"):
         return "unfinished", "Run `envkit install`."
     return "current", ""
+
+
+def _drift(plan: Plan) -> list[tuple[str, str]]:
+    """Return what was changed in an environment that has what the locks say.
+
+    Returns:
+        Path relative to the environment and "added", "missing" or "altered"; nothing where
+        the environment is not what the locks say anyway.
+    """
+    if plan.lacking or plan.changes:
+        return []
+    wanted = composition.compose(plan, Home(plan.request.project.root, plan.request.store))
+    return halves.drift(plan.live, wanted) if plan.live.has(wanted) else []

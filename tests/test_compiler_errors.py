@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from envkit import resolution
-from envkit.requirements import Line
-from envkit.resolution import Context
+from envkit.locks import resolution
+from envkit.locks.requirements import Line
+from envkit.locks.resolution import Context
 from tests.support import Distribution, Index, good
 from tests.support.projects import Machine, Project, snapshot
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit import lock, project
+from envkit import project
 from envkit.errors import UsageError
-from envkit.lock import Lock, Pin
+from envkit.locks import inputs, lock
+from envkit.locks.formats import Formats, control, is_control
+from envkit.locks.lock import Lock, Pin
 from envkit.project import Project
 
 A, B = "a" * 64, "b" * 64
@@ -48,7 +50,37 @@ def written(pin: Pin) -> str:
 
 @given(st.lists(pins, unique_by=lambda pin: pin.name))
 def test_what_pip_compile_writes_is_read_back(wanted: list[Pin]) -> None:
-    assert list(parsed("".join(map(written, wanted)))) == wanted
+    controls = "".join(f"{control(pin.name, pin.form)}\n" for pin in wanted)
+    assert list(parsed(controls + "".join(map(written, wanted)))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("lines", "form"),
+    [
+        ([], ""),
+        (["--no-binary a"], "sdist"),
+        (["--no-binary=A.x,a"], "sdist"),
+        (["--only-binary a"], "wheel"),
+        (["--no-binary :all:"], "sdist"),
+        (["--no-binary :all:", "--only-binary b,a"], "wheel"),
+        (["--only-binary a", "--no-binary :all:"], "sdist"),
+        (["--no-binary a", "--only-binary b"], "sdist"),
+        (["--no-binary :all:", "--no-binary :none:"], ""),
+        (["--no-binary a", "--no-binary :none:"], ""),
+    ],
+)
+def test_format_controls_add_up(lines: list[str], form: str) -> None:
+    """As `pip install --help` says of them: both accumulate, and the later of two counts."""
+    formats = Formats()
+    for line in lines:
+        assert is_control(line)
+        formats.add(line)
+    assert formats.of("a") == form
+
+
+@pytest.mark.parametrize("line", ["--no-binary", "--pre", "--no-binaries a", "a --no-binary a"])
+def test_what_is_no_format_control(line: str) -> None:
+    assert not is_control(line)
 
 
 def test_header() -> None:
@@ -170,7 +202,7 @@ def found(tmp_path: Path) -> Project:
 
 
 def digest(found: Project, group: str = "default", python: str = "3.11") -> str:
-    return lock.inputs_digest(found, found.group(group), python)
+    return inputs.digest(found, found.group(group), python)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +236,7 @@ def test_digest_is_the_same_in_another_folder(found: Project, tmp_path: Path) ->
 
 def test_other_groups_follow_the_default_lock(found: Project) -> None:
     text = f"c==1 --hash=sha256:{A}\n"
-    foretold = lock.inputs_digest(found, found.group("dev"), "3.11", default_lock=text)
+    foretold = inputs.digest(found, found.group("dev"), "3.11", default_lock=text)
     assert foretold != digest(found, "dev")
     (found.root / "requirements.txt").write_text(text)
     assert foretold == digest(found, "dev")
@@ -225,7 +257,7 @@ def test_dependencies_in_pyproject_count(tmp_path: Path) -> None:
 def test_freshness(found: Project) -> None:
     group = found.group("default")
     fresh = a_lock(f"{lock.header('3.11', digest(found))}\n")
-    assert lock.is_fresh(found, group, fresh)
+    assert inputs.is_fresh(found, group, fresh)
     (found.root / "bounds.txt").write_text("c<2\n")
-    assert not lock.is_fresh(found, group, fresh)
-    assert lock.is_fresh(found, group, a_lock(f"a==1 --hash=sha256:{A}\n"))
+    assert not inputs.is_fresh(found, group, fresh)
+    assert inputs.is_fresh(found, group, a_lock(f"a==1 --hash=sha256:{A}\n"))

@@ -16,9 +16,8 @@ from envkit.store import layout
 def config(as_json: bool) -> None:
     """Show each setting and where it came from."""
     found = project.find(Path.cwd(), os.environ)
-    settings = {
-        name: {"value": setting.value, "source": setting.source}
-        for name, setting in found.config.items()
+    settings: dict[str, dict[str, object]] = {
+        name: {"value": value, "source": source} for name, value, source in found.config.items()
     }
     if settings["store"]["value"] is None:
         settings["store"]["value"] = layout.locate(None, os.environ).root

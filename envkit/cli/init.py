@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from envkit import interpreter, scaffold
-from envkit import lock as locks
 from envkit import project as projects
 from envkit.cli.output import Output
-from envkit.compiler import python_field
 from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
+from envkit.locks import lock as locks
+from envkit.locks.compiler import python_field
 from envkit.project import DEFAULT_GROUP, Project
 from envkit.scaffold import Plan, Wish
 from envkit.store import layout
@@ -113,14 +113,14 @@ def _wish(root: Path, requirements: tuple[str, ...], python: str | None) -> Wish
     project = projects.read(root, os.environ) if root.is_dir() else None
     configured = project is not None
     existing = project or _unconfigured(root)
-    set_python = existing.config.python
-    if configured and python and python_field(python) != python_field(set_python.value):
+    configured_python = existing.config.python
+    if configured and python and python_field(python) != python_field(configured_python):
         raise UsageError(
-            f"{set_python.source} is {set_python.value!r} already, not {python!r}",
+            f"{existing.config.source('python')} is {configured_python!r} already, not {python!r}",
             "Change it there, then run `envkit lock`.",
         )
-    asked = python or set_python.value
-    store = layout.locate(existing.config.store.value, os.environ)
+    asked = python or configured_python
+    store = layout.locate(existing.config.store, os.environ)
     chosen = _interpreter(asked, existing.requires_python, store)
     templates = importlib.resources.files("envkit") / "templates"
     return Wish(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from envkit import installation, project, render
+from envkit import project, render
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Output
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
-from envkit.installation import Plan
+from envkit.installation import plan as plans
+from envkit.installation.plan import Plan
 
 
 @click.command()
@@ -56,7 +57,7 @@ def install(
         replace=replace,
     )
     if check or dry_run:
-        plan = installation.plan(request)
+        plan = plans.make(request)
         _show_plan(output, plan, as_json=as_json)
         return EXIT_DIFFERENCE if check and plan.changed else EXIT_DONE
     outcome = perform(request, output)

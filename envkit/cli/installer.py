@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envkit import downloads, installation, project
+from envkit import project
 from envkit.cli.output import Meter, Output
 from envkit.errors import EXIT_DONE
-from envkit.installation import Outcome, Request
+from envkit.installation import execution
+from envkit.installation import plan as plans
+from envkit.installation.execution import Outcome
+from envkit.installation.plan import Request
 from envkit.project import Group, Project
 from envkit.quantities import count, seconds_text
 from envkit.store import layout
+
+if TYPE_CHECKING:
+    from envkit.installation.downloads import Progress
 
 
 def install_here(*, offline: bool) -> int:
@@ -40,7 +47,7 @@ def request_for(
     return Request(
         project=found,
         groups=groups,
-        store=layout.locate(found.config.store.value, os.environ),
+        store=layout.locate(found.config.store, os.environ),
         environ=os.environ,
         offline=offline,
         overridden=overridden,
@@ -59,7 +66,7 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
     started = time.monotonic()
     meter = Meter(output, "Fetching")
 
-    def report(progress: downloads.Progress) -> None:
+    def report(progress: Progress) -> None:
         meter.update(
             done=progress.done,
             total=progress.total,
@@ -67,9 +74,9 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
             started=progress.started,
         )
 
-    plan = installation.plan(request)
+    plan = plans.make(request)
     output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
-    outcome = installation.apply(plan, report=report, say=output.say)
+    outcome = execution.apply(plan, report=report, say=output.say)
     if not listed:
         output.changes(outcome.changes)
     took = seconds_text(time.monotonic() - started)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from envkit import compiler, interpreter, quantities, render
-from envkit import lock as locks
+from envkit import interpreter, quantities, render
 from envkit import project as projects
 from envkit.cli.output import Output
-from envkit.compilation import Compiled, Request, Upgrade
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
+from envkit.locks import compiler
+from envkit.locks import lock as locks
+from envkit.locks.compilation import Compiled, Request, Upgrade
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store import layout
 
@@ -121,11 +122,11 @@ def prepare(
     specifier set the lowest interpreter there is is taken, so that what only old versions need is
     in the lock.
     """
-    store = layout.locate(project.config.store.value, environ)
+    store = layout.locate(project.config.store, environ)
     store.prepare()
     default = project.group(DEFAULT_GROUP).lock
     locked = locks.python_of(default.read_text(encoding="utf-8")) if default.is_file() else ""
-    wanted = compiler.python_field(project.config.python.value)
+    wanted = compiler.python_field(project.config.python)
     asked = project.python_request(locked)
     seek = interpreter.lowest if wanted and wanted[0] in "<>=!~" else interpreter.find
     found = seek(asked, cache=store.interpreters, environ=environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from envkit.changes import Change, between
 from envkit.environment import record as records
@@ -20,8 +20,7 @@ from envkit.interpreter import Interpreter
 _UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What an environment is to be.
 
     Attributes:
@@ -60,6 +59,13 @@ class Half:
         self.path = path
         self.stamp = stamp.read(path)
         self.record = records.read(path) if self.stamp else None
+        self._state = stamp.state_of(f"{path}/{stamp.STAMP}")
+
+    def refreshed(self) -> Half:
+        """Return the half as it is now; this very object if it has not been stamped anew."""
+        return (
+            self if stamp.state_of(f"{self.path}/{stamp.STAMP}") == self._state else Half(self.path)
+        )
 
     @property
     def exists(self) -> bool:
@@ -81,7 +87,7 @@ class Half:
         return (
             self.record is not None
             and self.record.location == wanted.location
-            and self.record.interpreter == asdict(wanted.interpreter)
+            and self.record.interpreter == wanted.interpreter
             and [part.source for part in self.record.parts]
             == [part.source for part in wanted.parts]
         )
@@ -91,7 +97,7 @@ class Half:
         return (
             self.stamp is None
             or self.record is None
-            or self.record.interpreter != asdict(interpreter)
+            or self.record.interpreter != interpreter
             or bool(stamp.changed_folders(self.path, self.stamp["container"]))
         )
 
@@ -105,20 +111,20 @@ class Half:
         )
 
 
-def refuse_foreign(half: Half) -> None:
+def refuse_foreign(path: str) -> None:
     """Make sure that `.venv` is one that may be replaced.
 
     Raises:
         UsageError: somebody else made it.
     """
-    if not half.exists:
+    if not os.path.lexists(path):
         return
-    if os.path.islink(half.path) or not os.path.isdir(half.path):
-        raise UsageError(f"{half.path} is not a folder", "Move it away, then run it again.")
-    if os.path.isdir(f"{half.path}/{stamp.STATE}") or not os.listdir(half.path):
+    if os.path.islink(path) or not os.path.isdir(path):
+        raise UsageError(f"{path} is not a folder", "Move it away, then run it again.")
+    if os.path.isdir(f"{path}/{stamp.STATE}") or not os.listdir(path):
         return
     raise UsageError(
-        f"{half.path} was not made by envkit, and is left as it is",
+        f"{path} was not made by envkit, and is left as it is",
         "Move it away (`mv .venv .venv.mine`), or take it over with `envkit install --replace`.",
     )
 
@@ -174,7 +180,7 @@ def patch(half: Half, wanted: Wanted) -> None:
     old = half.record
     # What was replaced at `.venv` may have been a link, which is not followed, or a file.
     is_folder = os.path.isdir(half.path) and not os.path.islink(half.path)
-    if not is_folder or (old and old.interpreter != asdict(wanted.interpreter)):
+    if not is_folder or (old and old.interpreter != wanted.interpreter):
         remove(half.path)
         old = None
     dirty = half.changed_folders() if old else []
@@ -267,7 +273,7 @@ def _finish(
     found = tuple(records.recorded(part, places[identity(part)]) for part in wanted.parts)
     records.write(
         path,
-        Record(location=wanted.location, interpreter=asdict(wanted.interpreter), parts=found),
+        Record(location=wanted.location, interpreter=wanted.interpreter, parts=found),
     )
     stamp.write_folders(path, folders)
     layout = Layout.of(wanted.interpreter.short_version)

@@ -32,7 +32,7 @@ class Home:
         self.spare = f"{root}/.envkit/spare" if self.copies else f"{folder}/spare"
 
     @contextmanager
-    def locked(self, say: Callable[[str], None]) -> Iterator[None]:
+    def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         """Hold the halves alone; the kernel lets go when the process ends, however it ends.
 
         Args:

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from envkit.environment.tree import Copied, Layout, Leaf, Linked, Written
 from envkit.store import manifest, record
@@ -45,8 +44,7 @@ class Part(Protocol):
         """Yield its files, folder by folder."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A distribution from the store.
 
     Attributes:
@@ -77,30 +75,39 @@ class Distribution:
         return os.path.basename(self.bytecode)
 
     def leaves(self, layout: Layout) -> Iterator[Leaves]:
-        wheel = manifest.read(self.entry)
-        assert wheel, self.entry
+        own = dict(self.own_leaves(layout))
+        for folder, leaves in self.stored_leaves(layout):
+            yield folder, {**leaves, **own.pop(folder, {})}
+        yield from own.items()
+
+    def stored_leaves(self, layout: Layout) -> Iterator[Leaves]:
+        """Yield the files that are the store's, byte-code included, folder by folder."""
+        wheel = self._manifest()
+        for entry in filter(None, (self.entry, self.bytecode)):
+            for folder, files in manifest.folders(entry).items():
+                if folder.partition("/")[0] != SCRIPTS:
+                    place = _place(wheel, folder, layout)
+                    yield place, self._stored(f"{entry}/{TREE}/{folder}", files)
+
+    def own_leaves(self, layout: Layout) -> Iterator[Leaves]:
+        """Yield the files that are this environment's own: scripts, and metadata about them.
+
+        Where one of them has the path of a file of the store, it stands in its place.
+        """
+        wheel = self._manifest()
         scripts = dict(self._scripts(wheel))
-        dist_info = f"{SITE}/{wheel.dist_info}"
-        for folder, files in wheel.folders.items():
-            if folder.partition("/")[0] == SCRIPTS:
-                continue
-            leaves = self._stored(wheel, folder, files)
-            if folder == dist_info:
-                leaves.update(self._metadata(wheel, scripts, layout))
-            yield self._place(wheel, folder, layout), leaves
         if scripts:
             yield "bin", dict(scripts)
-        yield from self.bytecode_leaves(layout)
+        metadata = self._metadata(wheel, scripts, layout)
+        if metadata:
+            yield f"{layout.site}/{wheel.dist_info}", metadata
 
-    def bytecode_leaves(self, layout: Layout) -> Iterator[Leaves]:
-        """Yield the byte-code, of which there may be none, folder by folder."""
-        compiled = manifest.read(self.bytecode) if self.bytecode else None
-        if compiled:
-            for folder, files in compiled.folders.items():
-                yield self._place(compiled, folder, layout), self._stored(compiled, folder, files)
+    def _manifest(self) -> Manifest:
+        wheel = manifest.read(self.entry)
+        assert wheel, self.entry
+        return wheel
 
-    def _stored(self, entry: Manifest, folder: str, files: Iterable[File]) -> dict[str, Leaf]:
-        source = f"{entry.path}/{TREE}/{folder}"
+    def _stored(self, source: str, files: Iterable[File]) -> dict[str, Leaf]:
         return {
             file.name: Copied(f"{source}/{file.name}", file.size, file.mtime)
             if self.copy or file.name in _EDITED
@@ -108,21 +115,13 @@ class Distribution:
             for file in files
         }
 
-    def _place(self, wheel: Manifest, folder: str, layout: Layout) -> str:
-        scheme, _, rest = folder.partition("/")
-        if scheme == HEADERS:
-            base = f"{layout.headers}/{wheel.name}"
-        else:
-            base = layout.site if scheme == SITE else ""
-        return "/".join(part for part in (base, rest) if part)
-
     def _scripts(self, wheel: Manifest) -> Iterator[tuple[str, Written]]:
         for name, target in {**wheel.gui_scripts, **wheel.console_scripts}.items():
             yield name, Written(entry_point_script(self.python, target), True)
-        for file in wheel.folders.get(SCRIPTS, ()):
-            with open(f"{wheel.path}/{TREE}/{SCRIPTS}/{file.name}", "rb") as opened:
+        for name in wheel.scripts:
+            with open(f"{wheel.path}/{TREE}/{SCRIPTS}/{name}", "rb") as opened:
                 body = opened.read().partition(b"\n")[2]
-            yield file.name, Written(shebang(self.python) + body, True)
+            yield name, Written(shebang(self.python) + body, True)
 
     def _metadata(
         self, wheel: Manifest, scripts: Mapping[str, Written], layout: Layout
@@ -130,48 +129,32 @@ class Distribution:
         """Return the files of `.dist-info` that are not the store's: RECORD, direct_url.json."""
         written: dict[str, Leaf] = {}
         rows = [("../../../bin/" + name, *_hash(leaf.content)) for name, leaf in scripts.items()]
-        for folder, files in wheel.folders.items():
-            if folder.partition("/")[0] == HEADERS:
-                place = f"../../../{self._place(wheel, folder, layout)}"
-                rows += [(f"{place}/{file.name}", file.sha256, file.size) for file in files]
+        if wheel.has_headers:
+            for folder, file in manifest.files(manifest.folders(self.entry)):
+                if folder.partition("/")[0] == HEADERS:
+                    place = f"../../../{_place(wheel, folder, layout)}/{file.name}"
+                    rows.append((place, file.sha256, file.size))
         if self.direct_url:
             content = self.direct_url.encode()
             rows.append((f"{wheel.dist_info}/direct_url.json", *_hash(content)))
             written["direct_url.json"] = Written(content, False)
         if rows:
-            with open(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD", "rb") as file:
-                stored = file.read()
+            with open(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD", "rb") as file_:
+                stored = file_.read()
             own = record.own_line(wheel.dist_info)
             content = stored.removesuffix(own) + record.lines(rows) + own
             written["RECORD"] = Written(content, False)
         return written
 
 
-@dataclass(frozen=True, kw_only=True)
-class Generated:
-    """A part whose every file is its own, as the skeleton's are.
-
-    Attributes:
-        name: what it is.
-        version: its version, if it has one.
-        files: folder relative to the environment -> its files.
-    """
-
-    name: str
-    version: str
-    files: Mapping[str, Mapping[str, Leaf]]
-
-    @property
-    def source(self) -> str:
-        return f"{self.name} {hashlib.sha256(repr(self.files).encode()).hexdigest()}"
-
-    @property
-    def compiled(self) -> str:
-        return ""
-
-    def leaves(self, layout: Layout) -> Iterator[Leaves]:  # noqa: ARG002
-        for folder, leaves in self.files.items():
-            yield folder, dict(leaves)
+def _place(wheel: Manifest, folder: str, layout: Layout) -> str:
+    """Return where a folder of a wheel's tree goes, relative to the environment."""
+    scheme, _, rest = folder.partition("/")
+    if scheme == HEADERS:
+        base = f"{layout.headers}/{wheel.name}"
+    else:
+        base = layout.site if scheme == SITE else ""
+    return "/".join(part for part in (base, rest) if part)
 
 
 def entry_point_script(python: str, target: str) -> bytes:

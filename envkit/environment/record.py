@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
+from envkit import interpreter
 from envkit.environment import stamp
 from envkit.environment.parts import Part
+from envkit.interpreter import Interpreter
 
 # Every change of an environment's files writes it anew.
 RECORD = f"{stamp.STATE}/record"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A part that an environment has.
 
     Attributes:
@@ -32,18 +32,17 @@ class Recorded:
     tops: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """What an environment has.
 
     Attributes:
         location: the path that its scripts name.
-        interpreter: what identifies its Python.
+        interpreter: its Python.
         parts: in their order, of which a later one's file stands where two have one path.
     """
 
     location: str
-    interpreter: Mapping[str, object]
+    interpreter: Interpreter
     parts: tuple[Recorded, ...]
 
 
@@ -65,7 +64,12 @@ def recorded(part: Part, tops: tuple[str, ...]) -> Recorded:
 
 def write(path: str, record: Record) -> None:
     """Write the record of an environment, by rename."""
-    stamp.replace(f"{path}/{RECORD}", json.dumps(asdict(record), separators=(",", ":")))
+    values = {
+        "location": record.location,
+        "interpreter": record.interpreter._asdict(),
+        "parts": record.parts,
+    }
+    stamp.replace(f"{path}/{RECORD}", json.dumps(values, separators=(",", ":")))
 
 
 def read(path: str) -> Record | None:
@@ -73,13 +77,12 @@ def read(path: str) -> Record | None:
     try:
         with open(f"{path}/{RECORD}", encoding="utf-8", errors="surrogateescape") as file:
             values = json.load(file)
-        interpreter = values["interpreter"]
-        interpreter["modified"] = tuple(interpreter["modified"])
         return Record(
             location=values["location"],
-            interpreter=interpreter,
+            interpreter=interpreter.from_json(values["interpreter"]),
             parts=tuple(
-                Recorded(**{**part, "tops": tuple(part["tops"])}) for part in values["parts"]
+                Recorded(source, compiled, name, version, tuple(tops))
+                for source, compiled, name, version, tops in values["parts"]
             ),
         )
     except (OSError, ValueError, KeyError, TypeError):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import shlex
+import re
 import stat
 import sys
+from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit import process
-from envkit.environment.parts import Generated
 from envkit.environment.tree import Layout, Leaf, Pointed, Written
 from envkit.interpreter import Interpreter
 from envkit.store.layout import Store, publish
@@ -22,7 +23,50 @@ _PLACE = "/envkit-skeleton/place/.venv"
 _PROMPT = "envkit-skeleton-prompt"
 
 
-def make(store: Store, interpreter: Interpreter, location: str, prompt: str) -> Generated:
+class Skeleton(NamedTuple):
+    """The part that makes a folder a virtual environment.
+
+    Attributes:
+        entry: the folder of the stored skeleton.
+        interpreter: the Python that it is for.
+        changes: what stands in the stored files, and what stands for it in the environment's.
+    """
+
+    entry: str
+    interpreter: Interpreter
+    changes: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        return "virtualenv-skeleton"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def compiled(self) -> str:
+        return ""
+
+    @property
+    def source(self) -> str:
+        return " ".join(
+            [self.name, os.path.basename(self.entry), *(new for _, new in self.changes)]
+        )
+
+    def leaves(self, layout: Layout) -> Iterator[tuple[str, dict[str, Leaf]]]:
+        # Made beforehand, so that the first import of a top-level module leaves site-packages be.
+        yield f"{layout.site}/__pycache__", {}
+        for parent, folders, names in os.walk(self.entry):
+            names += [name for name in folders if os.path.islink(f"{parent}/{name}")]
+            folder = os.path.relpath(parent, self.entry)
+            yield (
+                "" if folder == "." else folder,
+                {name: _leaf(os.path.join(parent, name), self.changes) for name in names},
+            )
+
+
+def make(store: Store, interpreter: Interpreter, location: str, prompt: str) -> Skeleton:
     """Return the part that makes a folder a virtual environment.
 
     Args:
@@ -34,25 +78,21 @@ def make(store: Store, interpreter: Interpreter, location: str, prompt: str) -> 
     Raises:
         ToolError: virtualenv failed.
     """
-    if shlex.quote(location) == location and shlex.quote(prompt) == prompt:
+    if _needs_no_quotes(location) and _needs_no_quotes(prompt):
         place, shown = _PLACE, _PROMPT
     else:
         # Each shell quotes in its own way, which virtualenv knows.
         place, shown = location, prompt
-    folder = _stored(store, interpreter, place, shown)
-    changes = [(place, location), (shown, prompt)]
-    files: dict[str, dict[str, Leaf]] = {}
-    for parent, folders, names in os.walk(folder):
-        relative = os.path.relpath(parent, folder)
-        leaves = files.setdefault("" if relative == "." else relative, {})
-        for name in names + [name for name in folders if os.path.islink(f"{parent}/{name}")]:
-            leaves[name] = _leaf(os.path.join(parent, name), changes)
-    # Made beforehand, so that the first import of a top-level module does not change site-packages.
-    files.setdefault(f"{Layout.of(interpreter.short_version).site}/__pycache__", {})
-    return Generated(name="virtualenv-skeleton", version="", files=files)
+    entry = _stored(store, interpreter, place, shown)
+    return Skeleton(str(entry), interpreter, ((place, location), (shown, prompt)))
 
 
-def _leaf(path: str, changes: list[tuple[str, str]]) -> Leaf:
+def _needs_no_quotes(text: str) -> bool:
+    """Return whether a text stands for itself in every shell."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", text))
+
+
+def _leaf(path: str, changes: Iterable[tuple[str, str]]) -> Leaf:
     if os.path.islink(path):
         return Pointed(os.readlink(path))
     with open(path, "rb") as file:
@@ -108,6 +148,6 @@ def virtualenv_state() -> str:
 
     It is found without being imported, which would take longer than all else in an installation.
     """
-    found = importlib.util.find_spec("virtualenv")
+    found = PathFinder.find_spec("virtualenv")
     origin = found.origin if found and found.origin else ""
     return f"{origin} {os.stat(origin).st_mtime_ns if origin else 0}"

@@ -11,10 +11,10 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -27,8 +27,7 @@ _CHUNK = 1 << 17
 _SCHEMES = {"purelib": SITE, "platlib": SITE, "data": DATA, "headers": HEADERS, "scripts": SCRIPTS}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
+class Member(NamedTuple):
     """A file of a wheel: its place in the archive and the one below an entry's tree."""
 
     info: zipfile.ZipInfo

@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit import process
 from envkit.store import manifest
 from envkit.store.layout import Store, publish
-from envkit.store.manifest import SITE, TREE, File, Manifest
+from envkit.store.manifest import SITE, TREE, File, Folders, Manifest
 
 _WORKER = Path(__file__).with_name("bytecode_worker.py")
 
@@ -24,8 +24,7 @@ _WORKER = Path(__file__).with_name("bytecode_worker.py")
 _WORTH_A_PROCESS = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Live:
+class Live(NamedTuple):
     """An environment in use, to be given byte-code as it is made.
 
     Attributes:
@@ -39,6 +38,12 @@ class Live:
     mutex: str
     witness: str
     state: tuple[int, int]
+
+
+def find(store: Store, source: str, kind: str) -> str:
+    """Return the folder of an entry's byte-code for a kind of interpreter; empty without it."""
+    place = f"{store.bytecode}/{os.path.basename(source)}-{kind}"
+    return place if os.path.isdir(place) else ""
 
 
 def entry(store: Store, source: str, kind: str) -> Path:
@@ -77,45 +82,44 @@ def compile_all(
     Raises:
         ToolError: the interpreter failed.
     """
-    wheels = [wheel for source in sources if (wheel := manifest.read(source))]
+    wheels = {source: manifest.folders(source) for source in sources}
     with store.temporary() as folder:
         lines: list[str] = []
-        for wheel in wheels:
-            draft = folder / os.path.basename(wheel.path)
+        for source, folders in wheels.items():
+            draft = folder / os.path.basename(source)
             draft.mkdir()
-            lines += _plan(wheel, draft, tag=kind.rpartition("-")[0])
+            lines += _plan(source, folders, draft, tag=kind.rpartition("-")[0])
         # Tests, which few people import, come last.
         lines.sort(key=lambda line: "/tests/" in line)
-        roots = [root for wheel in wheels if wheel.path in first for root in _roots(wheel)]
-        size = sum(wheel.size for wheel in wheels)
+        roots = [root for source in wheels if source in first for root in _roots(wheels[source])]
+        size = sum(file.size for folders in wheels.values() for _, file in manifest.files(folders))
         # Whoever imports meanwhile is left a processor.
         processors = max(1, (os.cpu_count() or 1) - idle)
         workers = max(1, min(processors, size // _WORTH_A_PROCESS))
         _run(executable, lines, workers, idle=idle, roots=roots, live=live)
-        for wheel in wheels:
-            draft = folder / os.path.basename(wheel.path)
-            place = entry(store, wheel.path, kind)
-            _describe(wheel, draft, place).write(str(draft))
-            publish(draft, place)
+        for source in wheels:
+            draft = folder / os.path.basename(source)
+            _describe(source, draft)
+            publish(draft, entry(store, source, kind))
 
 
-def _plan(wheel: Manifest, draft: Path, tag: str) -> Iterator[str]:
+def _plan(entry: str, folders: Folders, draft: Path, tag: str) -> Iterator[str]:
     """Yield a worker's lines for an entry."""
-    for folder, files in wheel.folders.items():
+    for folder, files in folders.items():
         sources = [file.name for file in files if file.name.endswith(".py")]
         if folder.partition("/")[0] != SITE or not sources:
             continue
         cache = f"{draft}/{TREE}/{folder}/__pycache__"
         below = folder.partition("/")[2]
         for name in sources:
-            source = f"{wheel.path}/{TREE}/{folder}/{name}"
+            source = f"{entry}/{TREE}/{folder}/{name}"
             shown = f"{below}/{name}" if below else name
             yield f"{source}\t{cache}/{name[:-3]}.{tag}.pyc\t{shown}\n"
 
 
-def _roots(wheel: Manifest) -> Iterator[str]:
+def _roots(folders: Folders) -> Iterator[str]:
     """Yield the places of an entry's packages and modules at the top level."""
-    for folder, files in wheel.folders.items():
+    for folder, files in folders.items():
         scheme, _, below = folder.partition("/")
         if scheme == SITE and "/" not in below:
             for file in files:
@@ -141,7 +145,7 @@ def _run(
             "idle": idle,
             "roots": list(roots),
             # The lock that linking takes would keep two of them from each other.
-            "live": asdict(live) if live and worker == 0 else None,
+            "live": live._asdict() if live and worker == 0 else None,
             "worker": worker,
             "workers": workers,
         }
@@ -159,20 +163,18 @@ def _run(
         list(pool.map(work, range(workers)))
 
 
-def _describe(wheel: Manifest, draft: Path, place: Path) -> Manifest:
-    """Return the manifest of the byte-code that was made for an entry."""
+def _describe(source: str, draft: Path) -> None:
+    """Write what the byte-code that was made for an entry consists of."""
+    wheel = manifest.read(source)
+    assert wheel, source
     folders = {}
     tree = f"{draft}/{TREE}"
     for parent, _, names in os.walk(tree):
         if names:
             files = [_file(parent, name) for name in sorted(names)]
             folders[os.path.relpath(parent, tree)] = tuple(files)
-    return Manifest(
-        path=str(place),
-        name=wheel.name,
-        version=wheel.version,
-        folders=dict(sorted(folders.items())),
-    )
+    about = Manifest(path=str(draft), name=wheel.name, version=wheel.version)
+    manifest.write(str(draft), about, dict(sorted(folders.items())))
 
 
 def _file(folder: str, name: str) -> File:

@@ -8,14 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit.errors import EnvkitError, UsageError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Store:
+class Store(NamedTuple):
     """A folder of versioned buckets, whose entries appear by one rename and never change.
 
     A bucket's number is raised when the form of its entries changes, so that two versions of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 # The folders below an entry's tree, by the place in an environment that their files go to.
@@ -14,8 +13,11 @@ DATA = "data"  # the environment's own root
 HEADERS = "headers"  # include/site/pythonX.Y/NAME
 SCRIPTS = "scripts"  # bin, after `#!python` has been replaced
 
-MANIFEST = "manifest.json"
 TREE = "tree"
+
+# Two files, as the first is all that is needed of an entry whose files are in place already.
+MANIFEST = "manifest.json"
+FILES = "files.json"
 
 
 class File(NamedTuple):
@@ -38,64 +40,79 @@ class File(NamedTuple):
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The content of one entry: an unpacked wheel, or byte-code for one.
+class Manifest(NamedTuple):
+    """One entry: an unpacked wheel, or byte-code for one.
 
     Attributes:
         path: the entry's folder.
         name: the distribution's name as its metadata writes it.
         version: its version.
-        dist_info: the name of its `.dist-info` folder.
+        dist_info: the name of its `.dist-info` folder; empty for byte-code.
+        requires: its `Requires-Dist` lines (core metadata specification, PyPA).
         console_scripts: entry points that become scripts: name -> "module:attribute".
         gui_scripts: those that do so without a terminal; the same on POSIX.
-        requires: the `Requires-Dist` lines.
-        requires_python: the `Requires-Python` line; empty if there is none.
-        source: the file name of the wheel.
-        folders: folder below the tree -> its files, in the order of their names.
+        scripts: the names of its scripts that begin with `#!python`.
+        has_headers: whether there is anything below `HEADERS`.
     """
 
     path: str
     name: str
     version: str
     dist_info: str = ""
-    console_scripts: Mapping[str, str] = field(default_factory=dict)
-    gui_scripts: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
-    requires_python: str = ""
-    source: str = ""
-    folders: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
+    console_scripts: Mapping[str, str] = {}
+    gui_scripts: Mapping[str, str] = {}
+    scripts: tuple[str, ...] = ()
+    has_headers: bool = False
 
-    def files(self) -> Iterator[tuple[str, File]]:
-        """Yield each file with the folder it is in."""
-        for folder, files in self.folders.items():
-            for file in files:
-                yield folder, file
 
-    @property
-    def size(self) -> int:
-        """The sum of the files' sizes in bytes."""
-        return sum(file.size for _, file in self.files())
+Folders = Mapping[str, tuple[File, ...]]
 
-    def write(self, folder: str) -> None:
-        """Write the manifest into the folder of an entry that is being made."""
-        values = {**vars(self)}
-        del values["path"]
-        path = os.path.join(folder, MANIFEST)
+
+def write(draft: str, manifest: Manifest, folders: Folders) -> None:
+    """Write what an entry holds into its folder while it is being made.
+
+    Args:
+        draft: the folder.
+        manifest: the entry; its path is not written, as an entry can be moved.
+        folders: folder below the tree -> its files, in the order of their names.
+    """
+    values = manifest._asdict()
+    del values["path"]
+    for name, content in ((FILES, folders), (MANIFEST, values)):
+        path = os.path.join(draft, name)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(values, file, ensure_ascii=False, separators=(",", ":"))
+            json.dump(content, file, ensure_ascii=False, separators=(",", ":"))
         os.chmod(path, 0o444)
 
 
 def read(entry: str) -> Manifest | None:
-    """Return the manifest of an entry; None if there is no such entry."""
+    """Return what an entry is; None if there is no such entry."""
+    values = _load(entry, MANIFEST)
+    if values is None:
+        return None
+    for key in ("requires", "scripts"):
+        values[key] = tuple(values[key])
+    return Manifest(path=entry, **values)
+
+
+def folders(entry: str) -> Folders:
+    """Return the files of an entry: folder below the tree -> its files; none without an entry."""
+    found = _load(entry, FILES) or {}
+    return {folder: tuple(map(File._make, files)) for folder, files in found.items()}
+
+
+def files(folders: Folders) -> Iterator[tuple[str, File]]:
+    """Yield each file with the folder it is in."""
+    for folder, listed in folders.items():
+        for file in listed:
+            yield folder, file
+
+
+def _load(entry: str, name: str) -> dict[str, Any] | None:
     try:
-        with open(os.path.join(entry, MANIFEST), encoding="utf-8") as file:
+        with open(f"{entry}/{name}", encoding="utf-8") as file:
             values: dict[str, Any] = json.load(file)
+            return values
     except FileNotFoundError:
         return None
-    values["requires"] = tuple(values["requires"])
-    values["folders"] = {
-        folder: tuple(map(File._make, files)) for folder, files in values["folders"].items()
-    }
-    return Manifest(path=entry, **values)

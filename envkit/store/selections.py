@@ -1,33 +1,35 @@
-"""Which entry of the store a pin means: the choice that pip made, remembered."""
+"""What was chosen among several entries of the store, remembered under what it was chosen by."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from envkit.store.layout import Store
 from envkit.store.manifest import MANIFEST
 
 
-def find(store: Store, key: str) -> Path | None:
-    """Return the entry that was chosen; None if none was, or it is not there any more.
+def find(store: Store, key: str) -> str | None:
+    """Return the folder of the entry that was chosen; None if none was, or it has gone.
 
     Args:
         store: the store.
-        key: what the choice was made from, as a file's name.
+        key: what the choice was made by, as a file's name.
     """
+    folder = store.selections
     try:
-        target = os.readlink(store.selections / key)
+        target = os.readlink(f"{folder}/{key}")
     except OSError:
         return None
-    entry = os.path.normpath(store.selections / target)
-    return Path(entry) if os.path.exists(f"{entry}/{MANIFEST}") else None
+    entry = os.path.normpath(f"{folder}/{target}")
+    return entry if os.path.exists(f"{entry}/{MANIFEST}") else None
 
 
-def remember(store: Store, key: str, entry: Path) -> None:
+def remember(store: Store, key: str, entry: str) -> None:
     """Remember the entry that was chosen, as a relative symbolic link."""
-    store.selections.mkdir(parents=True, exist_ok=True)
-    draft = store.selections / f"{key}.{os.getpid()}"
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(os.path.relpath(entry, store.selections))
-    draft.replace(store.selections / key)
+    folder = store.selections
+    os.makedirs(folder, exist_ok=True)
+    draft = f"{folder}/{key}.{os.getpid()}"
+    if os.path.lexists(draft):
+        os.unlink(draft)
+    os.symlink(os.path.relpath(entry, folder), draft)
+    os.replace(draft, f"{folder}/{key}")

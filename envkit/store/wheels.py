@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 from envkit.errors import IntegrityError
-from envkit.store import digest, record
+from envkit.store import digest, manifest, record
 from envkit.store.archive import Member, Wheel
 from envkit.store.layout import publish
-from envkit.store.manifest import DATA, SCRIPTS, SITE, TREE, File, Manifest
+from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, TREE, File, Manifest
 
 # What stands in INSTALLER (PEP 376), so that other tools can tell who put a distribution there.
 _INSTALLER = b"envkit\n"
@@ -42,11 +42,11 @@ def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> N
             "Nothing was installed from it. The index serves another file than the lock names.",
         )
     with Wheel(archive, name) as wheel:
-        _unpack(wheel, draft).write(str(draft))
+        _unpack(wheel, draft)
     publish(draft, entry)
 
 
-def _unpack(wheel: Wheel, draft: Path) -> Manifest:
+def _unpack(wheel: Wheel, draft: Path) -> None:
     tree = draft / TREE
     folders: dict[str, list[File]] = {}
     tree.mkdir(parents=True)
@@ -58,18 +58,19 @@ def _unpack(wheel: Wheel, draft: Path) -> Manifest:
         folder.append(file)
     _sort_scripts(tree, folders)
     _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
-    return Manifest(
+    about = Manifest(
         path=str(draft),
         name=wheel.metadata["Name"],
         version=wheel.metadata.get("Version", ""),
         dist_info=wheel.dist_info,
+        requires=tuple(wheel.metadata.get_all("Requires-Dist", ())),
         console_scripts=wheel.entry_points("console_scripts"),
         gui_scripts=wheel.entry_points("gui_scripts"),
-        requires=tuple(wheel.metadata.get_all("Requires-Dist", ())),
-        requires_python=wheel.metadata.get("Requires-Python", ""),
-        source=wheel.label,
-        folders={folder: tuple(sorted(folders[folder])) for folder in sorted(folders)},
+        scripts=tuple(sorted(file.name for file in folders.get(SCRIPTS, ()))),
+        has_headers=any(folder.partition("/")[0] == HEADERS for folder in folders),
     )
+    ordered = {folder: tuple(sorted(folders[folder])) for folder in sorted(folders)}
+    manifest.write(str(draft), about, ordered)
 
 
 def _is_replaced(member: Member, dist_info: str) -> bool:

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from packaging.utils import canonicalize_name
 
-from envkit import lock as locks
 from envkit import project as projects
+from envkit.locks import inputs, lock
 
 from .catalogue import good
 from .distributions import Distribution
@@ -190,8 +190,8 @@ class Project:
         self.root.joinpath(f"requirements{suffix}.in").write_text(names, encoding="utf-8")
         found = projects.read(self.root, {})
         assert found
-        digest = locks.inputs_digest(found, found.group(group), PYTHON)
-        self.write_lock([locks.header(PYTHON, digest), *lines], group=group)
+        digest = inputs.digest(found, found.group(group), PYTHON)
+        self.write_lock([lock.header(PYTHON, digest), *lines], group=group)
 
     def write_lock(self, lines: Sequence[str], *, group: str = "default") -> None:
         """Write lines as the lock of a group."""

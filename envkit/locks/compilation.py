@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envkit import lock, pip, piptools, process, requirements, resolution
+from envkit import pip, process
 from envkit.changes import Change, between
 from envkit.errors import EnvkitError, ToolError
 from envkit.interpreter import Interpreter
+from envkit.locks import inputs, lock, piptools, requirements, resolution
+from envkit.locks.formats import is_control
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store.layout import Store
 
@@ -111,7 +113,7 @@ class Job:
         self._folder = folder
         self._output = folder / "output.txt"
         self._bounds: str | None = None
-        self._files = lock.input_files(group)
+        self._files = inputs.files(group)
         first = request.groups[0]
         self._lines = requirements.of_group(
             self._project,
@@ -129,7 +131,7 @@ class Job:
             before = requirements.read(self._group.lock)
             if not self._request.upgrade.everything:
                 self._output.write_text(_seed(before), encoding="utf-8")
-        name = requirements.input_names(self._project, self._group)
+        name = inputs.names(self._project, self._group)
         on_step(f"Resolving {name}")
 
         def report(line: str) -> None:
@@ -200,15 +202,18 @@ class Job:
     def _finish(self, before: str | None) -> Compiled:
         body = "\n".join(self._with_own_names(self._output.read_text(encoding="utf-8"))).strip()
         _refuse_secrets(body, self._group)
-        digest = lock.inputs_digest(
+        digest = inputs.digest(
             self._project, self._group, self._request.python, default_lock=self._bounds
         )
-        names = requirements.input_names(self._project, self._group)
+        names = inputs.names(self._project, self._group)
         these = "those files" if " and " in names else "that file"
         after = (
             f"# Locked by envkit from {names}. Change {these}, then run `envkit lock`.\n"
             f"{lock.header(self._request.python, digest)}\n"
         )
+        # Of all options these alone decide which of the hashed files is the one to install.
+        controls = [line.text for line in self._lines if is_control(line.text)]
+        after += "".join(f"{one}\n" for one in dict.fromkeys(controls))
         after += f"{body}\n" if body else ""
         pins = lock.parse(after, self._group.lock).pins
         return Compiled(group=self._group, before=before, after=after, pins=pins)
@@ -243,7 +248,7 @@ class Job:
         text = f"{completed.stdout}\n{completed.stderr}"
         texts = {"requirements.txt": self._bounds, self._group.lock.name: before}
         context = resolution.Context(
-            group=requirements.input_names(self._project, self._group),
+            group=inputs.names(self._project, self._group),
             python=self._request.interpreter.version,
             lines=self._lines,
             pins={

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from envkit import pip
 from envkit.errors import EnvkitError, ToolError, UsageError
-from envkit.requirements import Line
+from envkit.locks.requirements import Line
 
 # pip has no codes for its errors: these are the phrases of its resolver and its preparer.
 _CONFLICT = "The conflict is caused by:"

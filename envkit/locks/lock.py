@@ -1,16 +1,14 @@
-"""Locks: compiled `requirements*.txt` files with `==` pins and hashes, and what they came from."""
+"""Lock files: compiled `requirements*.txt` with `==` pins and hashes, read and chosen from."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit.errors import UsageError
-from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.locks.formats import Form, Formats, is_control
 
 # The one comment line of ours: what the lock is for and the digest of what it was compiled from.
 _HEADER = re.compile(
@@ -20,13 +18,10 @@ _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*"
     r"(?:==\s*(?P<version>[A-Za-z0-9.!+_-]+)|@\s*(?P<url>\S+))\s*(?:;\s*(?P<marker>.*?))?\s*"
 )
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SHA256 = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-_NESTED = re.compile(r"(?:(?:-r|-c)\s*|(?:--requirement|--constraint)(?:\s+|=))(?P<path>\S.*)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pin:
+class Pin(NamedTuple):
     """One locked distribution.
 
     Attributes:
@@ -36,6 +31,7 @@ class Pin:
         marker: the condition behind the semicolon (PEP 508); empty if there is none.
         url: where a direct reference (`name @ url`) leads; empty otherwise.
         hashes: the sha256 digests of the files that may be installed for it, in hex.
+        form: which of these files may be taken, as the lock's format controls say.
     """
 
     name: str
@@ -44,6 +40,7 @@ class Pin:
     marker: str
     url: str
     hashes: frozenset[str]
+    form: Form = ""
 
     def requirement(self) -> str:
         """Return the line, marker aside, that asks pip for exactly this, hashes and all."""
@@ -55,8 +52,7 @@ class Pin:
         return f"{self.name} @ {self.url}" if self.url else f"{self.name} {self.version}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock that was read.
 
     Attributes:
@@ -118,17 +114,22 @@ def parse(text: str, path: Path) -> Lock:
     """
     python = inputs = ""
     pins: dict[str, Pin] = {}
+    formats = Formats()
     for number, line in _logical_lines(text):
         if line.startswith("#"):
             found = _HEADER.fullmatch(line)
             if found:
                 python, inputs = found["python"], found["inputs"]
             continue
+        if is_control(line):
+            formats.add(line)
+            continue
         pin = _parse_pin(line, path, number)
         if pin.name in pins and pins[pin.name].marker == pin.marker:
             raise UsageError(f"{path.name}:{number}: {pin.name} is pinned twice")
         pins[pin.name + ";" + pin.marker if pin.name in pins else pin.name] = pin
-    return Lock(path=path, python=python, inputs=inputs, pins=tuple(pins.values()))
+    found_pins = tuple(pin._replace(form=formats.of(pin.name)) for pin in pins.values())
+    return Lock(path=path, python=python, inputs=inputs, pins=found_pins)
 
 
 def pinned(text: str) -> Iterator[Pin]:
@@ -224,84 +225,3 @@ def _holds(marker: str, markers: Mapping[str, str], path: Path) -> bool:
         return Marker(marker).evaluate(dict(markers))
     except InvalidMarker:
         raise UsageError(f"{path.name}: not a marker: {marker[:80]!r}") from None
-
-
-def input_files(group: Group) -> tuple[Path, ...]:
-    """Return the requirement files of a group and, in turn, those that they name (-r, -c)."""
-    found: dict[Path, None] = {}
-    waiting = [path for path in group.inputs if path.suffix == ".in" and path.is_file()]
-    while waiting:
-        path = waiting.pop(0)
-        if path not in found and path.is_file():
-            found[path] = None
-            nested = map(_NESTED.fullmatch, _meaning(_text(path)))
-            waiting += [
-                Path(os.path.normpath(path.parent / match["path"].strip()))
-                for match in nested
-                if match
-            ]
-    return tuple(found)
-
-
-def direct_names(project: Project, groups: Iterable[Group]) -> set[str]:
-    """Return the normalized names of what groups ask for themselves."""
-    lines = [*project.static_dependencies]
-    for group in groups:
-        for path in input_files(group):
-            lines += _meaning(_text(path))
-    return {normalize(found[0]) for line in lines if (found := _NAME.match(line))}
-
-
-def inputs_digest(
-    project: Project, group: Group, python: str, *, default_lock: str | None = None
-) -> str:
-    """Return the digest, in hex, of everything that a lock of this group is compiled from.
-
-    Comments and empty lines do not count; the order of lines does.
-
-    Args:
-        project: the project.
-        group: one of its groups.
-        python: the Python that the lock is for, as its header has it.
-        default_lock: what the default group's lock is about to say, if not what it says now.
-    """
-    default = project.group(DEFAULT_GROUP).lock
-    texts = {path: _text(path) for path in input_files(group) if path != default}
-    if group.name != DEFAULT_GROUP and (default_lock is not None or default.is_file()):
-        texts[default] = _text(default) if default_lock is None else default_lock
-    digest = hashlib.sha256(f"python {python}\n".encode())
-    for path, text in texts.items():
-        digest.update(f"file {_relative(path, project.root)}\n".encode())
-        digest.update("".join(f"{line}\n" for line in _meaning(text)).encode())
-    if group.name == DEFAULT_GROUP:
-        for dependency in project.static_dependencies:
-            digest.update(f"dependency {dependency}\n".encode())
-    return digest.hexdigest()
-
-
-def is_fresh(project: Project, group: Group, lock: Lock) -> bool:
-    """Return whether a lock was compiled from what the group's inputs say now.
-
-    A lock without our line is taken as it is, since nothing is known about where it came from.
-    """
-    return not lock.inputs or lock.inputs == inputs_digest(project, group, lock.python)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-
-
-def _meaning(text: str) -> list[str]:
-    """Return the lines of a requirements file that mean something."""
-    lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in text.splitlines())
-    return [line for line in lines if line]
-
-
-def _relative(path: Path, root: Path) -> str:
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.name

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from envkit import lock, requirements
-from envkit.compilation import Compiled, Job, Request
 from envkit.errors import UsageError
+from envkit.locks import inputs, lock, requirements
+from envkit.locks.compilation import Compiled, Job, Request
 from envkit.project import DEFAULT_GROUP, Group, Project
 
 
@@ -37,12 +37,12 @@ def stale(project: Project, group: Group) -> str:
     one = lock.read(group.lock)
     if not one.inputs:
         return f"{group.lock.name} was not made by `envkit lock`"
-    wanted = python_field(project.config.python.value)
+    wanted = python_field(project.config.python)
     if wanted and wanted != one.python:
         return f"{group.lock.name} is for Python {one.python}, not {wanted}"
-    if not lock.is_fresh(project, group, one):
-        inputs = requirements.input_names(project, group)
-        return f"{group.lock.name} is older than what {inputs} asks for"
+    if not inputs.is_fresh(project, group, one):
+        asked = inputs.names(project, group)
+        return f"{group.lock.name} is older than what {asked} asks for"
     return ""
 
 

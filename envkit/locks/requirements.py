@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from envkit.errors import UsageError
 from envkit.project import Group, Project
@@ -26,8 +26,7 @@ _COMPILED = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """A line that means something, continuation lines joined, its comment cut off.
 
     Attributes:
@@ -72,6 +71,12 @@ def split(text: str, file: str) -> Iterator[Line]:
         pending = ""
     if pending.strip():
         yield Line(file=file, number=first, text=pending.strip())
+
+
+def nested(line: Line) -> str:
+    """Return the file that a line names with `-r` or `-c`; empty if it names none."""
+    found = _NESTED.fullmatch(line.text)
+    return found["path"].strip() if found else ""
 
 
 def of_group(
@@ -142,12 +147,6 @@ def without_hashes(text: str) -> list[str]:
     return kept
 
 
-def input_names(project: Project, group: Group) -> str:
-    """Return the names of a group's inputs, as a person would list them."""
-    names = [shown(path, project.root) for path in group.inputs if path.is_file()]
-    return " and ".join(names) or group.inputs[0].name
-
-
 def check(lines: Sequence[Line]) -> None:
     """Refuse what no lock can hold, before anything is asked of an index.
 
@@ -176,12 +175,12 @@ def check(lines: Sequence[Line]) -> None:
 
 def _refuse_missing(line: Line, path: Path, coming: Path | None) -> None:
     """Refuse a line of `path` that names a file (`-r`, `-c`) which is not there."""
-    nested = _NESTED.fullmatch(line.text)
-    if not nested or "://" in nested["path"] or "${" in nested["path"]:
+    name = nested(line)
+    if not name or "://" in name or "${" in name:
         return
-    named = Path(os.path.normpath(path.parent / nested["path"].strip()))
+    named = Path(os.path.normpath(path.parent / name))
     if named != coming and not named.is_file():
-        raise UsageError(f"{line.where}: {nested['path'].strip()} does not exist")
+        raise UsageError(f"{line.where}: {name} does not exist")
 
 
 def _refuse_unlockable(line: Line) -> None:

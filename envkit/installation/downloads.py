@@ -16,9 +16,11 @@ from pathlib import Path
 
 from envkit import pip, process
 from envkit.errors import IntegrityError, ToolError
+from envkit.installation import choice
 from envkit.interpreter import Interpreter
-from envkit.lock import Pin
-from envkit.store import digest, selections
+from envkit.locks.formats import control
+from envkit.locks.lock import Pin
+from envkit.store import digest
 from envkit.store.layout import Store
 
 # What `--progress-bar raw` prints, in bytes (pip's documentation of that option).
@@ -47,11 +49,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-
-
-def find(store: Store, pin: Pin, interpreter: Interpreter) -> Path | None:
-    """Return the store's entry for a pin on an interpreter; None if it has to be fetched."""
-    return selections.find(store, _key(pin, interpreter))
 
 
 def fetch(
@@ -109,7 +106,7 @@ def fetch(
             for done in as_completed(unpacked):
                 done.result()
                 one = unpacked[done]
-                selections.remember(store, _key(one.pin, interpreter), one.entry)
+                choice.remember(store, one.pin, interpreter, str(one.entry))
         except BaseException:
             fetching.shutdown(wait=False, cancel_futures=True)
             unpacking.shutdown(wait=False, cancel_futures=True)
@@ -121,13 +118,6 @@ def _deal(pins: Sequence[Pin], count: int) -> Iterator[Sequence[Pin]]:
     """Yield the pins in so many batches, like cards."""
     for start in range(count):
         yield pins[start::count]
-
-
-def _key(pin: Pin, interpreter: Interpreter) -> str:
-    """Return the name of the choice that pip makes among the files that a pin allows."""
-    allowed = sorted(pin.hashes)
-    text = "\0".join([pin.name, pin.version, pin.url, interpreter.compatibility, *allowed])
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +168,9 @@ class _Batch:
 
     def _download(self, pins: Sequence[Pin]) -> list[tuple[Pin, Path, str]]:
         """Return each pin's file, whose hash pip has compared with the lock's, and that hash."""
-        listed = pip.requirement_file(self._folder, [pin.requirement() for pin in pins])
+        controls = filter(None, (control(pin.name, pin.form) for pin in pins))
+        lines = [*controls, *(pin.requirement() for pin in pins)]
+        listed = pip.requirement_file(self._folder, lines)
         target = self._folder / "files"
         arguments = [
             *("download", "--no-deps", "--require-hashes", "--progress-bar", "raw"),

@@ -1,0 +1,1 @@
+"""Installations: from locks to an environment that is what they say."""

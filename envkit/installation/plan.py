@@ -1,0 +1,162 @@
+"""What an installation starts from, decided before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from envkit import interpreter
+from envkit.changes import Change
+from envkit.environment import halves, stamp
+from envkit.environment.halves import Half
+from envkit.errors import UsageError
+from envkit.installation import choice, editable
+from envkit.interpreter import Interpreter
+from envkit.locks import inputs, lock
+from envkit.locks.lock import Lock, Pin
+from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.store.layout import Store
+
+
+class Request(NamedTuple):
+    """What is to be installed, and how.
+
+    Attributes:
+        project: the project.
+        groups: its groups, in their order.
+        store: the store.
+        environ: the environment, with pip's configuration.
+        offline: ask no index.
+        overridden: whether options stand against the settings, so that `install` without them
+            would make another environment.
+        replace: take the place of a `.venv` that somebody else made.
+    """
+
+    project: Project
+    groups: tuple[Group, ...]
+    store: Store
+    environ: Mapping[str, str]
+    offline: bool = False
+    overridden: bool = False
+    replace: bool = False
+
+    @property
+    def has_project(self) -> bool:
+        """Whether the project itself is installed, which needs what the default group asks for."""
+        return self.project.editable and any(group.name == DEFAULT_GROUP for group in self.groups)
+
+
+class Plan(NamedTuple):
+    """What an installation starts from; nothing has been done yet.
+
+    Attributes:
+        request: what was asked for.
+        interpreter: the Python that serves it.
+        pins: what the locks say for it.
+        entries: the folder of the store's entry for each pin that it has one for.
+        inputs: the files that were read, each with its state before.
+        live: `.venv` as it was found.
+        changes: what will be different to a user.
+        changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
+            say, or somebody put something into it.
+    """
+
+    request: Request
+    interpreter: Interpreter
+    pins: tuple[Pin, ...]
+    entries: Mapping[Pin, str]
+    inputs: Mapping[str, str]
+    live: Half
+    changes: tuple[Change, ...]
+    changed: bool
+
+    @property
+    def lacking(self) -> tuple[Pin, ...]:
+        """The pins that the store has nothing for."""
+        return tuple(pin for pin in self.pins if pin not in self.entries)
+
+
+def make(request: Request) -> Plan:
+    """Return what an installation starts from; nothing is changed.
+
+    Raises:
+        UsageError: a lock is missing, stale, not readable, or not for this interpreter.
+        MissingError: there is no interpreter that the project can use.
+    """
+    project = request.project
+    files = {str(path): stamp.state_of(str(path)) for path in _input_files(request)}
+    locks = [lock.read(group.lock) for group in request.groups]
+    for group, one in zip(request.groups, locks, strict=True):
+        check_fresh(project, group, one)
+    python = find_interpreter(project, locks, request.store, request.environ)
+    pins = lock.select(locks, python.markers)
+    entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
+    live = Half(str(project.environment))
+    versions = {pin.name: pin.version or pin.url for pin in pins}
+    if request.has_project:
+        versions[lock.normalize(project.name)] = editable.VERSION
+    changes = halves.changes(live, versions)
+    return Plan(
+        request=request,
+        interpreter=python,
+        pins=pins,
+        entries=entries,
+        inputs=files,
+        live=live,
+        changes=changes,
+        changed=bool(changes) or len(entries) < len(pins) or live.is_drifted(python),
+    )
+
+
+def check_fresh(project: Project, group: Group, one: Lock) -> None:
+    """Make sure that a lock was compiled from what its inputs say now.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if not inputs.is_fresh(project, group, one):
+        names = " or ".join(path.name for path in group.inputs)
+        raise UsageError(
+            f"{one.path.name} is stale: {names} has changed since it was compiled",
+            "Run `envkit lock`, or take back the change.",
+        )
+
+
+def find_interpreter(
+    project: Project, locks: Sequence[Lock], store: Store, environ: Mapping[str, str]
+) -> Interpreter:
+    """Return the Python that a project and its locks ask for.
+
+    Raises:
+        MissingError: none on the machine satisfies them.
+        UsageError: they contradict one another.
+    """
+    locked = next((one.python for one in locks if one.python), "")
+    request = project.python_request(locked)
+    store.prepare()
+    python = interpreter.find(request, cache=store.interpreters, environ=environ)
+    for wish, source in [
+        *((one.python, f"{one.path.name} was compiled for") for one in locks),
+        (project.requires_python or "", "requires-python is"),
+    ]:
+        if wish != request and not interpreter.satisfies(python.version, wish):
+            raise UsageError(
+                f"{source} Python {wish}, but {project.config.source('python')} chooses "
+                f"{python.version} ({python.executable})",
+                "Run `envkit lock` for the other Python, or choose this one with --python.",
+            )
+    return python
+
+
+def _input_files(request: Request) -> Iterator[Path]:
+    project = request.project
+    yield project.root / "envkit.toml"
+    yield project.root / "pyproject.toml"
+    for group in request.groups:
+        yield group.lock
+        yield from group.inputs
+        yield from inputs.files(group)
+    if request.has_project:
+        yield project.root / "setup.py"
+        yield project.root / "setup.cfg"
