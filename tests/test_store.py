@@ -1,12 +1,10 @@
 """The store: what comes into it, and what becomes of it when somebody writes into it."""
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,13 +115,7 @@ def test_bytecode_that_comes_afterwards(fresh_machine: Machine) -> None:
     project.lock("forest-1.0", "crooked-1.0")
     project.install()
     inode = project.venv.stat().st_ino
-    entries = fresh_machine.store / "bytecode-v1"
-    until = time.monotonic() + 60
-    while len(list(entries.iterdir())) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
-    # Whoever works on the environment, or waits for that, holds this lock.
-    with (fresh_machine.store / "background.lock").open() as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+    fresh_machine.rest()
     compiled = [path for path in project.site.rglob("forest/**/*.pyc") if path.stat().st_nlink > 1]
     assert len(compiled) == 500
     assert project.venv.stat().st_ino == inode

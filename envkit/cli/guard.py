@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from envkit import __version__
 from envkit.cli.output import printable, styled
 from envkit.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EnvkitError, Interrupted
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def guarded(work: Callable[[], int]) -> int:

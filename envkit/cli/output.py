@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from envkit import quantities, render
 from envkit.changes import Change
@@ -18,7 +17,6 @@ _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _FEW = 15
 
 
-@dataclass(kw_only=True)
 class Output:
     """Prints to standard error, so that standard output stays for results.
 
@@ -28,9 +26,10 @@ class Output:
         live: whether standard error is a terminal on which a line can be drawn over.
     """
 
-    verbose: bool = False
-    quiet: bool = False
-    live: bool = False
+    def __init__(self, *, verbose: bool = False, quiet: bool = False, live: bool = False) -> None:
+        self.verbose = verbose
+        self.quiet = quiet
+        self.live = live
 
     @classmethod
     def for_terminal(cls, *, verbose: bool, quiet: bool) -> Output:

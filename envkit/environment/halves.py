@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from envkit.changes import Change, between
 from envkit.environment import record as records
 from envkit.environment import stamp, tops
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
+from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
-from envkit.environment.record import Record, identity
-from envkit.environment.tree import Layout, Tree, apply, differences, remove
+from envkit.environment.record import identity
+from envkit.environment.tree import Layout, differences
 from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
@@ -24,26 +25,29 @@ class Wanted(NamedTuple):
     """What an environment is to be.
 
     Attributes:
-        location: the path of `.venv`, absolute.
+        home: where it is and where its other half is.
         interpreter: its Python.
         parts: in their order.
         groups: the names of the groups.
         configured: whether all this is as the settings say, no option standing against them.
-        spare: the path of the other half.
-        mutex: the file on which a lock is held while the halves are worked on.
+        completed: whether byte-code that it lacks is compiled behind the exchange.
         inputs: the files that all this was read from, each with its state before it was read.
         summary: what a user is told when there is nothing to do.
     """
 
-    location: str
+    home: Home
     interpreter: Interpreter
     parts: tuple[Part, ...]
     groups: tuple[str, ...]
     configured: bool
-    spare: str
-    mutex: str
+    completed: bool
     inputs: Mapping[str, str]
     summary: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where it has things."""
+        return Layout.of(self.interpreter.short_version)
 
 
 class Half:
@@ -74,6 +78,8 @@ class Half:
 
     def changed_folders(self) -> list[str]:
         """Return the folders in which something came, went or was replaced since the stamp."""
+        if self.stamp and stamp.is_settled(self.path):
+            return stamp.changed_folders(self.path, self.stamp["container"])
         try:
             return stamp.changed_folders(self.path, stamp.read_folders(self.path))
         except OSError:
@@ -86,7 +92,7 @@ class Half:
         """
         return (
             self.record is not None
-            and self.record.location == wanted.location
+            and self.record.location == wanted.home.live
             and self.record.interpreter == wanted.interpreter
             and [part.source for part in self.record.parts]
             == [part.source for part in wanted.parts]
@@ -150,9 +156,15 @@ def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
     Returns:
         Path relative to the environment and "added", "missing" or "altered", sorted.
     """
-    layout = Layout.of(wanted.interpreter.short_version)
+    layout = wanted.layout
     changed = half.changed_folders()
-    places, owned = tops.owners(half.record, wanted.parts, layout)
+    known = tops.known(half.record)
+    places = {
+        own: known.get(own) or tops.of_part(part, layout)
+        for part in wanted.parts
+        for own in [identity(part)]
+    }
+    owned = tops.owners(wanted.parts, places)
     touched = {layout.top(folder) for folder in changed if folder not in layout.containers}
     if set(changed) & {*layout.containers}:
         touched = set(owned)
@@ -165,59 +177,6 @@ def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
         for path, kind in differences(half.path, folder, tree)
         if not (kind == "added" and path in ours)
     )
-
-
-def patch(half: Half, wanted: Wanted) -> None:
-    """Make a half what is wanted, by difference, and stamp it.
-
-    Until it is stamped it counts as unfinished: whoever comes next looks at every file of it.
-
-    Raises:
-        AlteredError: a file of the store is not what it was.
-        OSError: the disk refuses.
-    """
-    layout = Layout.of(wanted.interpreter.short_version)
-    old = half.record
-    # What was replaced at `.venv` may have been a link, which is not followed, or a file.
-    is_folder = os.path.isdir(half.path) and not os.path.islink(half.path)
-    if not is_folder or (old and old.interpreter != wanted.interpreter):
-        remove(half.path)
-        old = None
-    dirty = half.changed_folders() if old else []
-    os.makedirs(f"{half.path}/{stamp.STATE}", exist_ok=True)
-    remove(f"{half.path}/{stamp.STAMP}")
-    places, owned = tops.owners(old, wanted.parts, layout)
-    if old and old.location == wanted.location:
-        touched = tops.differing(old.parts, owned)
-        touched |= tops.touched_by(half.path, dirty, owned, old, layout)
-    else:
-        touched = {*owned, *tops.present(half.path, layout.containers, layout)}
-    tree = tops.tree_of(wanted.parts, places, touched, layout)
-    apply(half.path, tree, touched)
-    known = stamp.read_folders(half.path) if old else []
-    _finish(half.path, wanted, places, _folder_lines(half.path, known, touched, layout))
-
-
-def add_bytecode(half: Half, wanted: Wanted) -> bool:
-    """Link byte-code that was compiled after a half was finished; its sources stay untouched.
-
-    Returns:
-        Whether the half has what is wanted, byte-code aside; if not, nothing was done.
-    """
-    if not half.has(wanted):
-        return False
-    layout = Layout.of(wanted.interpreter.short_version)
-    tree = Tree()
-    for part in wanted.parts:
-        if isinstance(part, Distribution):
-            # With the sources, as one that replaces another's has no use for its byte-code.
-            for folder, leaves in part.leaves(layout):
-                tree.add(folder, leaves)
-    caches = [folder for folder in tree.files if folder.endswith("/__pycache__")]
-    apply(half.path, tree, (folder for folder in caches if tree.files[folder]))
-    places, owned = tops.owners(half.record, wanted.parts, layout)
-    _finish(half.path, wanted, places, _folder_lines(half.path, [], {*owned}, layout))
-    return True
 
 
 def swap(live: Half, spare: Half) -> bool:
@@ -238,74 +197,24 @@ def swap(live: Half, spare: Half) -> bool:
 
 def restamp(half: Half, wanted: Wanted) -> None:
     """Bring the stamp of a half that is what is wanted up to date with the files it came from."""
-    layout = Layout.of(wanted.interpreter.short_version)
-    stamp.write(half.path, _stamp(half.path, wanted, layout))
-
-
-def _folder_lines(path: str, known: Sequence[str], touched: set[str], layout: Layout) -> list[str]:
-    """Return the state of all folders of a half, looking only where something was touched.
-
-    Args:
-        path: the half.
-        known: the lines as they were before.
-        touched: the tops that were worked on.
-        layout: where the containers are, which are always looked at.
-    """
-    kept = [
-        line
-        for line in known
-        if (folder := line.partition("\t")[2]) not in layout.containers
-        and layout.top(folder) not in touched
-    ]
-    return kept + stamp.folder_lines(
-        path,
-        [
-            *layout.containers,
-            *(folder for top in sorted(touched) for folder in _folders(path, top)),
-        ],
-    )
-
-
-def _finish(
-    path: str, wanted: Wanted, places: Mapping[str, tuple[str, ...]], folders: list[str]
-) -> None:
-    """Write what is known of a finished half; the stamp comes last."""
-    found = tuple(records.recorded(part, places[identity(part)]) for part in wanted.parts)
-    records.write(
-        path,
-        Record(location=wanted.location, interpreter=wanted.interpreter, parts=found),
-    )
-    stamp.write_folders(path, folders)
-    layout = Layout.of(wanted.interpreter.short_version)
-    stamp.write(path, _stamp(path, wanted, layout))
-
-
-def _folders(path: str, top: str) -> Iterator[str]:
-    """Yield a top and the folders in it; nothing if it is a file or not there."""
-    if not os.path.isdir(f"{path}/{top}") or os.path.islink(f"{path}/{top}"):
-        return
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        yield folder
-        with os.scandir(f"{path}/{folder}") as entries:
-            waiting += [
-                f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)
-            ]
-
-
-def _stamp(path: str, wanted: Wanted, layout: Layout) -> stamp.Stamp:
+    lacking = wanted.completed and half.lacks_bytecode(wanted)
     python = wanted.interpreter.executable
-    return {
-        "location": [wanted.location],
-        "variables": [stamp.variables()],
-        "group": list(wanted.groups),
-        "configured": ["yes" if wanted.configured else "no"],
-        "spare": [wanted.spare],
-        "mutex": [wanted.mutex],
-        "summary": [wanted.summary],
-        "content": [stamp.content_digest(list(wanted.inputs))],
-        "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
-        "interpreter": [f"{python}\t{stamp.state_of(python)}"],
-        "container": stamp.folder_lines(path, ["bin", layout.site]),
-    }
+    stamp.write(
+        half.path,
+        {
+            "location": [wanted.home.live],
+            "variables": [stamp.variables()],
+            "group": list(wanted.groups),
+            "configured": ["yes" if wanted.configured else "no"],
+            "spare": [wanted.home.spare],
+            "mutex": [wanted.home.mutex],
+            "lacking": [wanted.home.background if lacking else "nothing"],
+            "summary": [wanted.summary],
+            "content": [stamp.content_digest(list(wanted.inputs))],
+            "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
+            "interpreter": [f"{python}\t{stamp.state_of(python)}"],
+            "container": [
+                stamp.folder_line(half.path, folder) for folder in ("bin", wanted.layout.site)
+            ],
+        },
+    )

@@ -19,6 +19,8 @@ class Home:
         live: the path of `.venv`.
         spare: the path of the other half.
         mutex: the file on which a lock is held while the halves are worked on.
+        background: the file on which a lock is held while byte-code is compiled.
+        shelves: the folder of ready trees.
         copies: whether the store is on another filesystem, so that nothing can be linked from it.
     """
 
@@ -27,6 +29,8 @@ class Home:
         folder = store.spares / name
         self.live = f"{root}/.venv"
         self.mutex = f"{folder}/lock"
+        self.background = f"{store.root}/background.lock"
+        self.shelves = str(store.ready)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.
         self.spare = f"{root}/.envkit/spare" if self.copies else f"{folder}/spare"

@@ -19,6 +19,8 @@ def install(folder: str) -> str | None:
     if not environment or found is None:
         return None
     try:
+        if _is_abandoned(found):
+            return None
         if stamp.is_current(environment, found):
             return _unchanged(found)
         return _look_closer(environment, found["mutex"][0])
@@ -71,7 +73,9 @@ def _switch(environment: str, spare: str) -> str | None:
     states = _states(kept)
     if not _is_for(environment, kept):
         return None
-    if stamp.changed_folders(spare, stamp.read_folders(spare)):
+    settled = stamp.is_settled(spare)
+    folders = kept["container"] if settled else stamp.read_folders(spare)
+    if stamp.changed_folders(spare, folders):
         return None
     from envkit.environment.exchange import ExchangeUnavailableError, exchange
 
@@ -81,6 +85,22 @@ def _switch(environment: str, spare: str) -> str | None:
     except ExchangeUnavailableError:
         return None
     return f"Switched back: {kept['summary'][0]}"
+
+
+def _is_abandoned(found: stamp.Stamp) -> bool:
+    """Return whether byte-code is lacking, and whoever was to make it has come to an end."""
+    if found["lacking"] == ["nothing"]:
+        return False
+    import fcntl
+
+    descriptor = os.open(found["lacking"][0], os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _is_for(environment: str, found: stamp.Stamp) -> bool:

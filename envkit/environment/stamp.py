@@ -12,8 +12,9 @@ import time
 STATE = ".envkit"
 STAMP = f"{STATE}/stamp"
 FOLDERS = f"{STATE}/folders"
+SETTLED = f"{STATE}/settled"
 
-_FORM = "envkit-stamp 1"
+_FORM = "envkit-stamp 2"
 
 # Settings that the environment variables make, and that change what `install` does.
 VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
@@ -114,24 +115,32 @@ def changed_folders(environment: str, lines: list[str]) -> list[str]:
 
     Args:
         environment: the root.
-        lines: mtime in ns and path below the root, parted by a tab.
+        lines: as `folder_line` makes them.
     """
     changed = []
     stat = os.stat
     for line in lines:
-        mtime, _, folder = line.partition("\t")
+        top, mtime, rest = line.split("\t")
         try:
-            if stat(f"{environment}/{folder}", follow_symlinks=False).st_mtime_ns == int(mtime):
+            path = f"{environment}/{top}{rest}"
+            if stat(path, follow_symlinks=False).st_mtime_ns == int(mtime):
                 continue
         except OSError:
             pass
-        changed.append(folder)
+        changed.append(top + rest)
     return changed
 
 
-def folder_lines(environment: str, folders: list[str]) -> list[str]:
-    """Return the lines that `changed_folders` takes, for folders as they are now."""
-    return [f"{os.stat(f'{environment}/{folder}').st_mtime_ns}\t{folder}" for folder in folders]
+def folder_line(environment: str, folder: str, top: str = "") -> str:
+    """Return the line for a folder as it is now: its top, its mtime in ns, what is behind the top.
+
+    Args:
+        environment: the root.
+        folder: relative to the root.
+        top: the part of it that is the top it belongs to; empty for a folder that has tops in it.
+    """
+    mtime = os.stat(f"{environment}/{folder}").st_mtime_ns
+    return f"{top}\t{mtime}\t{folder[len(top) :]}"
 
 
 def read_folders(environment: str) -> list[str]:
@@ -144,3 +153,27 @@ def write_folders(environment: str, lines: list[str]) -> None:
     """Write the lines for every folder of an environment."""
     with open(f"{environment}/{FOLDERS}", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(f"{line}\n" for line in lines)
+
+
+def settle(environment: str) -> None:
+    """Note that every folder of an environment was looked at and is as it was when it was finished.
+
+    For one that nobody uses, so that the next to need it has only its top to look at. The note
+    speaks of the stamp that there is now: stamped anew, as it is before it is used again, an
+    environment counts as not looked at.
+    """
+    replace(f"{environment}/{SETTLED}", _identity(environment))
+
+
+def is_settled(environment: str) -> bool:
+    """Return whether every folder of an environment was looked at since it was stamped."""
+    try:
+        with open(f"{environment}/{SETTLED}", encoding="utf-8") as file:
+            return file.read() == _identity(environment)
+    except OSError:
+        return False
+
+
+def _identity(environment: str) -> str:
+    status = os.stat(f"{environment}/{STAMP}")
+    return f"{status.st_ino} {status.st_mtime_ns}"

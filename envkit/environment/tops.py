@@ -8,40 +8,45 @@ nothing below it has to be looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from envkit.environment import stamp
-from envkit.environment.parts import Part
+from envkit.environment.parts import Leaves, Part
 from envkit.environment.record import Record, Recorded, identity
 from envkit.environment.tree import Layout, Tree
 
 
+def of_part(part: Part, layout: Layout) -> tuple[str, ...]:
+    """Return the tops that a part has files in, having looked at each of its files."""
+    found: set[str] = set()
+    for folder, leaves in part.leaves(layout):
+        found |= layout.tops(folder, leaves)
+    return tuple(sorted(found))
+
+
 def owners(
-    old: Record | None, parts: Sequence[Part], layout: Layout
-) -> tuple[dict[str, tuple[str, ...]], dict[str, list[str]]]:
-    """Return each wanted part's tops by its identity, and each top's owners in their order."""
-    known = {identity(part): part.tops for part in old.parts} if old else {}
-    tops: dict[str, tuple[str, ...]] = {}
+    parts: Iterable[Part | Recorded], places: Mapping[str, tuple[str, ...]]
+) -> dict[str, list[str]]:
+    """Return each top's owners in their order.
+
+    Args:
+        parts: the parts in their order.
+        places: each part's tops, by its identity.
+    """
     owned: dict[str, list[str]] = {}
-    for part in parts:
-        own = identity(part)
-        if own not in known:
-            found: set[str] = set()
-            for folder, leaves in part.leaves(layout):
-                found |= layout.tops(folder, leaves)
-            known[own] = tuple(sorted(found))
-        tops[own] = known[own]
-        for top in tops[own]:
+    for own in map(identity, parts):
+        for top in places[own]:
             owned.setdefault(top, []).append(own)
-    return tops, owned
+    return owned
 
 
-def differing(old: Sequence[Recorded], owned: Mapping[str, list[str]]) -> set[str]:
+def known(record: Record | None) -> dict[str, tuple[str, ...]]:
+    """Return the tops of each part that a record has, by its identity."""
+    return {identity(part): part.tops for part in record.parts} if record else {}
+
+
+def differing(before: Mapping[str, list[str]], owned: Mapping[str, list[str]]) -> set[str]:
     """Return the tops whose owners, or their order, are not what they were."""
-    before: dict[str, list[str]] = {}
-    for part in old:
-        for top in part.tops:
-            before.setdefault(top, []).append(identity(part))
     return {top for top in before.keys() | owned.keys() if before.get(top) != owned.get(top)}
 
 
@@ -74,18 +79,22 @@ def present(path: str, containers: Sequence[str], layout: Layout) -> set[str]:
 
 
 def tree_of(
-    parts: Sequence[Part], tops: Mapping[str, tuple[str, ...]], touched: set[str], layout: Layout
+    parts: Iterable[Part], places: Mapping[str, tuple[str, ...]], touched: set[str], layout: Layout
 ) -> Tree:
     """Return the wanted files in some tops."""
     tree = Tree()
     for part in parts:
-        if touched.isdisjoint(tops[identity(part)]):
-            continue
-        for folder, leaves in part.leaves(layout):
-            if folder in layout.containers:
-                prefix = f"{folder}/" if folder else ""
-                tree.add(folder, {n: leaf for n, leaf in leaves.items() if prefix + n in touched})
-            elif layout.top(folder) in touched:
-                tree.add(folder, leaves)
+        if not touched.isdisjoint(places[identity(part)]):
+            add(tree, part.leaves(layout), touched, layout)
     tree.check()
     return tree
+
+
+def add(tree: Tree, leaves: Iterable[Leaves], touched: set[str], layout: Layout) -> None:
+    """Put into a tree what lies in some tops."""
+    for folder, files in leaves:
+        if folder in layout.containers:
+            prefix = f"{folder}/" if folder else ""
+            tree.add(folder, {n: leaf for n, leaf in files.items() if prefix + n in touched})
+        elif layout.top(folder) in touched:
+            tree.add(folder, files)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -209,7 +208,7 @@ def _apply_tops(root: str, tree: Tree, tops: Iterable[str]) -> None:
             if not _is_right(path, leaf):
                 remove(path)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                _make(path, leaf)
+                make(path, leaf)
         else:
             remove(path)
 
@@ -252,6 +251,20 @@ def _is_cache(name: str) -> bool:
     return name == "__pycache__" or name.endswith(".pyc")
 
 
+def folders_of(root: str, top: str) -> Iterator[str]:
+    """Yield a top and the folders in it, relative to the root; nothing if it is no folder."""
+    if not os.path.isdir(f"{root}/{top}") or os.path.islink(f"{root}/{top}"):
+        return
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        with os.scandir(f"{root}/{folder}") as entries:
+            waiting += [
+                f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)
+            ]
+
+
 def remove(path: str) -> None:
     """Take away whatever is at a path, or nothing."""
     try:
@@ -272,7 +285,7 @@ def _apply_folder(root: str, folder: str, tree: Tree) -> None:
     except FileExistsError:
         files = _clear(path, files, folders)
     for name, leaf in files.items():
-        _make(f"{path}/{name}", leaf)
+        make(f"{path}/{name}", leaf)
     for name in folders:
         _apply_folder(root, f"{folder}/{name}", tree)
 
@@ -318,23 +331,25 @@ def _is_right(path: str, leaf: Leaf) -> bool:
         return False
 
 
-def _make(path: str, leaf: Leaf) -> None:
+def make(path: str, leaf: Leaf) -> None:
+    """Make a file where there is none.
+
+    Raises:
+        AlteredError: the file to be linked or copied is not what it was in the store.
+        OSError: the disk refuses.
+    """
     if type(leaf) is Linked:
-        status = os.stat(leaf.source)
-        if status.st_size != leaf.size or status.st_mtime_ns != leaf.mtime:
-            raise AlteredError(leaf.source)
+        _refuse_altered(leaf)
         try:
             os.link(leaf.source, path)
         except OSError as error:
             if error.errno not in _COPY_INSTEAD:
                 raise
-            shutil.copy2(leaf.source, path)
+            _copy(leaf.source, path)
     elif isinstance(leaf, Copied):
-        status = os.stat(leaf.source)
-        if (status.st_size, status.st_mtime_ns) != (leaf.size, leaf.mtime):
-            raise AlteredError(leaf.source)
-        shutil.copy2(leaf.source, path)
-        os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+        _refuse_altered(leaf)
+        _copy(leaf.source, path)
+        os.chmod(path, stat.S_IMODE(os.stat(leaf.source).st_mode) | stat.S_IWUSR)
     elif isinstance(leaf, Written):
         mode = 0o777 if leaf.executable else 0o666
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -342,3 +357,15 @@ def _make(path: str, leaf: Leaf) -> None:
             file.write(leaf.content)
     elif isinstance(leaf, Pointed):
         os.symlink(leaf.target, path)
+
+
+def _refuse_altered(leaf: Linked | Copied) -> None:
+    status = os.stat(leaf.source)
+    if status.st_size != leaf.size or status.st_mtime_ns != leaf.mtime:
+        raise AlteredError(leaf.source)
+
+
+def _copy(source: str, path: str) -> None:
+    import shutil
+
+    shutil.copy2(source, path)

@@ -41,6 +41,8 @@ def main(job: str) -> None:
     for key, value in values["settings"].items():
         found = project.with_option(found, key, value, "install")
     store = layout.locate(found.config.store, os.environ)
+    # The processors are for whoever uses the environment meanwhile.
+    os.nice(10)
     descriptor = os.open(store.root / "background.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -41,13 +41,12 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
         now = project.config.compile == "now"
         found = _with_bytecode(found, python, store, say if now else None)
     return Wanted(
-        location=home.live,
+        home=home,
         interpreter=python,
         parts=(skeleton.make(store, python, home.live, project.name), *found),
         groups=tuple(group.name for group in request.groups),
         configured=not request.overridden,
-        spare=home.spare,
-        mutex=home.mutex,
+        completed=project.config.compile == "background",
         inputs=chosen.inputs,
         summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
     )
@@ -81,7 +80,12 @@ def _distributions(chosen: Plan, home: Home, say: Callable[[str], None]) -> list
         if not Path(entry).is_dir():
             say(f"Building {project.name} in editable form")
             editable.build(
-                project, python, request.store, environ=request.environ, offline=request.offline
+                project,
+                python,
+                request.store,
+                locked=found,
+                environ=request.environ,
+                offline=request.offline,
             )
         name = lock.normalize(project.name)
         found.append(part(name, editable.VERSION, entry, editable.direct_url(project)))

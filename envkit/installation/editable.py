@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envkit import pip, process
+from envkit.environment.parts import Distribution
 from envkit.errors import ToolError
 from envkit.interpreter import Interpreter
 from envkit.project import Project
@@ -35,15 +36,25 @@ def build(
     interpreter: Interpreter,
     store: Store,
     *,
+    locked: Sequence[Distribution],
     environ: Mapping[str, str],
     offline: bool,
 ) -> None:
     """Have the project's own build system make its editable wheel, and store that.
 
-    What the build system needs is fetched into an environment that lasts only as long as this.
+    What the build system needs is put into an environment that lasts only as long as this: out of
+    the lock, where the lock has all of it; if not, pip fetches it, and no hash is compared.
+
+    Args:
+        project: the project.
+        interpreter: the Python that it is for.
+        store: the store.
+        locked: the distributions that the locks name.
+        environ: the environment, with pip's configuration.
+        offline: ask no index.
 
     Raises:
-        ToolError: the build failed.
+        ToolError: the build failed, or what it needs cannot be fetched.
     """
     from build import BuildBackendException, BuildException, ProjectBuilder
 
@@ -53,24 +64,33 @@ def build(
     with store.temporary() as folder:
         python = _environment(interpreter, folder / "env")
 
+        def provide(needs: set[str]) -> None:
+            from envkit.installation import build_requirements
+
+            found = build_requirements.among(locked, needs, interpreter.markers)
+            if found is None:
+                _install(interpreter, python, needs, folder, environ, offline=offline)
+            else:
+                build_requirements.link(found, folder / "env", interpreter)
+
         def run(
             cmd: Sequence[str],
             cwd: str | None = None,
             extra_environ: Mapping[str, str] | None = None,
         ) -> None:
+            path = f"{python.parent}{os.pathsep}{environ.get('PATH', os.defpath)}"
             process.check(
                 cmd,
                 what=what,
                 cwd=Path(cwd) if cwd else None,
-                env={**environ, **(extra_environ or {})},
+                env={**environ, "PATH": path, **(extra_environ or {})},
             )
 
         try:
             builder = ProjectBuilder(project.root, python_executable=str(python), runner=run)
             needs = builder.build_system_requires
-            _install(interpreter, python, needs, folder, environ, offline=offline)
-            more = builder.get_requires_for_build("editable") - needs
-            _install(interpreter, python, more, folder, environ, offline=offline)
+            provide(needs)
+            provide(builder.get_requires_for_build("editable") - needs)
             wheel = Path(builder.build("editable", folder / "wheel"))
         except BuildException as error:
             raise ToolError(f"{what}: {error}") from None
@@ -111,8 +131,6 @@ def _install(
     *,
     offline: bool,
 ) -> None:
-    if not requirements:
-        return
     listed = pip.requirement_file(folder, sorted(requirements))
     completed = process.run(
         [*pip.command(interpreter), "--python", str(python), "install", "--quiet"]

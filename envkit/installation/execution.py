@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit.changes import Change
-from envkit.environment import halves
+from envkit.environment import halves, patch
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.tree import AlteredError
@@ -55,12 +55,14 @@ def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _
         EnvkitError: something cannot be fetched, is not what the lock names, or `.venv` is not
             envkit's to replace. The environment is as it was.
     """
-    try:
-        return _apply(chosen, report, say)
-    except AlteredError as altered:
-        entry = _set_aside(chosen.request.store, altered)
-        say(f"{entry} was altered in the store; it is set aside and fetched again")
-        return _apply(plans.make(chosen.request), report, say)
+    while True:
+        try:
+            return _apply(chosen, report, say)
+        except AlteredError as altered:
+            # Each time there is one entry less that could be altered.
+            entry = _set_aside(chosen.request.store, altered)
+            say(f"{entry} was altered in the store; it is set aside and made anew")
+            chosen = plans.make(chosen.request)
 
 
 def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
@@ -81,12 +83,11 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         if touched:
             live = _turn(live, Half(home.spare), wanted)
         elif config.compile == "now" and live.lacks_bytecode(wanted):
-            halves.add_bytecode(live, wanted)
+            patch.add_bytecode(live, wanted)
         else:
             halves.restamp(live, wanted)
-        compiling = live.refreshed().lacks_bytecode(wanted)
-    compiling = compiling and config.compile == "background"
-    if compiling:
+        compiling = wanted.completed and live.lacks_bytecode(wanted)
+    if compiling or (touched and wanted.completed):
         background.start(request)
     return Outcome(
         changes=changes,
@@ -124,14 +125,15 @@ def _fetch(chosen: Plan, home: Home, report: Report) -> None:
 
 
 def _turn(live: Half, spare: Half, wanted: Wanted) -> Half:
-    """Bring the spare to what is wanted, let it change places with `.venv`, and return that."""
+    """Bring the spare to what is wanted and let it become `.venv`; return the half that is that."""
     if spare.has(wanted) and not spare.changed_folders():
         halves.restamp(spare, wanted)
     else:
-        halves.patch(spare, wanted)
-    if not halves.swap(live, spare):
-        halves.patch(live, wanted)
-    return Half(live.path)
+        patch.patch(spare, wanted)
+    if halves.swap(live, spare):
+        return spare
+    patch.patch(live, wanted)
+    return live
 
 
 def _set_aside(store: Store, altered: AlteredError) -> str:

@@ -74,7 +74,7 @@ def compile_all(
         sources: the folders of the entries, none of which has byte-code yet.
         executable: the interpreter to compile with.
         kind: its cache tag and magic number, joined by a hyphen.
-        idle: leave the processors to whoever else wants them.
+        idle: leave a processor to whoever else wants one.
         first: folders among the sources whose packages are compiled before the others, each with
             what it imports, in the order of the imports.
         live: an environment whose sources these are, to be given each file at once.
@@ -96,7 +96,7 @@ def compile_all(
         # Whoever imports meanwhile is left a processor.
         processors = max(1, (os.cpu_count() or 1) - idle)
         workers = max(1, min(processors, size // _WORTH_A_PROCESS))
-        _run(executable, lines, workers, idle=idle, roots=roots, live=live)
+        _run(executable, lines, workers, roots=roots, live=live)
         for source in wheels:
             draft = folder / os.path.basename(source)
             _describe(source, draft)
@@ -132,7 +132,6 @@ def _run(
     lines: Sequence[str],
     workers: int,
     *,
-    idle: bool,
     roots: Sequence[str],
     live: Live | None,
 ) -> None:
@@ -142,7 +141,6 @@ def _run(
 
     def work(worker: int) -> None:
         settings = {
-            "idle": idle,
             "roots": list(roots),
             # The lock that linking takes would keep two of them from each other.
             "live": live._asdict() if live and worker == 0 else None,

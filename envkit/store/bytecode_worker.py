@@ -33,8 +33,6 @@ def main() -> None:
     """Compile what standard input names."""
     warnings.simplefilter("ignore")
     settings = json.loads(sys.stdin.readline())
-    if settings["idle"]:
-        os.nice(10)
     jobs: dict[str, list[tuple[str, str]]] = {}
     for line in sys.stdin:
         source, target, place = line.rstrip("\n").split("\t")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +43,11 @@ class Store(NamedTuple):
     def selections(self) -> Path:
         """Which entry a pin means on one kind of interpreter."""
         return self.root / "selections-v1"
+
+    @property
+    def ready(self) -> Path:
+        """Folders of entries, linked ahead of time for the next environment."""
+        return self.root / "ready-v1"
 
     @property
     def interpreters(self) -> Path:
@@ -93,6 +96,8 @@ class Store(NamedTuple):
         try:
             # Nobody sweeps between the making of a folder and the lock on it.
             fcntl.flock(parent, fcntl.LOCK_EX)
+            import tempfile
+
             folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -161,6 +166,8 @@ def publish(draft: Path, entry: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Take a folder away; what has gone already is no error."""
+    import shutil
+
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:

@@ -82,7 +82,8 @@ def write(draft: str, manifest: Manifest, folders: Folders) -> None:
     for name, content in ((FILES, folders), (MANIFEST, values)):
         path = os.path.join(draft, name)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, separators=(",", ":"))
+            # In one piece, since writing it bit by bit takes four times as long.
+            file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
         os.chmod(path, 0o444)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 from collections.abc import Iterable
 
 from envkit.store.manifest import SITE
@@ -16,6 +13,10 @@ def lines(files: Iterable[tuple[str, str, int]]) -> bytes:
     Args:
         files: path as RECORD has it, sha256 in hex, size in bytes.
     """
+    import base64
+    import csv
+    import io
+
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     for path, sha256, size in sorted(files):

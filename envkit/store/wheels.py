@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envkit.errors import IntegrityError
 from envkit.store import digest, manifest, record
-from envkit.store.archive import Member, Wheel
+from envkit.store.archive import Wheel
 from envkit.store.layout import publish
 from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, TREE, File, Manifest
 
@@ -50,12 +50,11 @@ def _unpack(wheel: Wheel, draft: Path) -> None:
     tree = draft / TREE
     folders: dict[str, list[File]] = {}
     tree.mkdir(parents=True)
+    replaced = {f"{SITE}/{wheel.dist_info}/{name}" for name in _ADDED}
     for member in sorted(wheel.members, key=lambda member: member.place):
-        if _is_replaced(member, wheel.dist_info):
-            continue
-        folder = _folder(tree, os.path.dirname(member.place), folders)
-        file = wheel.extract(member, os.path.join(tree, member.place))
-        folder.append(file)
+        if member.place not in replaced:
+            folder = _folder(tree, member.place.rpartition("/")[0], folders)
+            folder.append(wheel.extract(member, f"{tree}/{member.place}"))
     _sort_scripts(tree, folders)
     _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
     about = Manifest(
@@ -71,10 +70,6 @@ def _unpack(wheel: Wheel, draft: Path) -> None:
     )
     ordered = {folder: tuple(sorted(folders[folder])) for folder in sorted(folders)}
     manifest.write(str(draft), about, ordered)
-
-
-def _is_replaced(member: Member, dist_info: str) -> bool:
-    return member.place in {f"{SITE}/{dist_info}/{name}" for name in _ADDED}
 
 
 def _folder(tree: Path, folder: str, folders: dict[str, list[File]]) -> list[File]:

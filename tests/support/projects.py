@@ -13,7 +13,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -37,7 +38,7 @@ SITE = f"lib/python{PYTHON}/site-packages"
 _LIMIT = 120
 
 # What a store keeps beside distributions, and what belongs to the projects that used it.
-_PROJECTS_OWN = {"spares-v1", "tmp", "background.lock", "set-aside"}
+_PROJECTS_OWN = {"spares-v1", "ready-v1", "tmp", "background.lock", "set-aside"}
 
 
 class Node(NamedTuple):
@@ -79,6 +80,13 @@ def snapshot(folder: Path, *, without: Iterable[str] = ()) -> dict[str, Node]:
     if folder.is_dir():
         enter(str(folder), "")
     return found
+
+
+def _environments() -> Iterator[bytes]:
+    """Yield the variables of each process that may be looked into."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
 
 
 def _sha256(content: bytes) -> str:
@@ -153,6 +161,17 @@ class Machine:
         """Return the names of the wheels and builds in the store."""
         buckets = (self.store / name for name in ("wheels-v1", "builds-v1"))
         return {entry.name for bucket in buckets if bucket.is_dir() for entry in bucket.iterdir()}
+
+    def rest(self) -> None:
+        """Wait until no process works on the store any more: what goes on behind an install ends.
+
+        A failure if that takes too long. Source: proc(5), /proc/PID/environ.
+        """
+        mark = f"\0ENVKIT_STORE={self.environ['ENVKIT_STORE']}\0".encode()
+        until = time.monotonic() + _LIMIT
+        while any(mark in b"\0" + environ for environ in _environments()):
+            assert time.monotonic() < until, "something goes on and on"
+            time.sleep(0.02)
 
     def leftovers(self) -> list[str]:
         """Return what is in the store's folder for passing things."""
