@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import backend
+from tests.support import Distribution, backend
 from tests.support.projects import Machine, Project, snapshot
 
 PYPROJECT = """\
@@ -131,3 +131,47 @@ def test_what_the_build_needs_and_is_not_there(project: Project) -> None:
     assert result.code == 4
     assert "no-such-thing" in result.err
     assert not project.venv.exists()
+
+
+def test_what_the_build_needs_comes_out_of_the_lock(fresh_machine: Machine) -> None:
+    """With its own requirements, and without a word with the index; hashes were compared."""
+    helper = Distribution(name="helper", files={"helper.py": ""})
+    source = Path(backend.__file__).read_text()
+    builder = Distribution(
+        name="builder",
+        files={"builder.py": f"import helper, shutil\n{source}\nassert shutil.which('tool')\n"},
+        requires=("helper>=1; python_version > '3'", "absent; python_version < '3'"),
+        console_scripts={"tool": "helper:main"},
+    )
+    fresh_machine.index.add(helper, builder)
+    project = described(fresh_machine, 'requires = ["builder>=1,<2"]\nbuild-backend = "builder"\n')
+    project.lock(builder, helper)
+    project.install()
+    assert "demo-project" in project.installed()
+    pages = [path for path in fresh_machine.index.requests if path.startswith("/simple/")]
+    assert sorted(pages) == ["/simple/builder/", "/simple/helper/"]
+
+
+def test_what_the_build_needs_in_another_version_is_fetched(fresh_machine: Machine) -> None:
+    source = Path(backend.__file__).read_text()
+    old, new = (
+        Distribution(name="builder", version=version, files={"builder.py": source + more})
+        for version, more in (("1.0", "raise SystemExit('too old')\n"), ("2.0", ""))
+    )
+    fresh_machine.index.add(old, new)
+    project = described(fresh_machine, 'requires = ["builder>=2"]\nbuild-backend = "builder"\n')
+    project.lock(old)
+    project.install()
+    assert project.installed() == {"builder": "1.0", "demo-project": "1.0"}
+
+
+def described(machine: Machine, build_system: str) -> Project:
+    """Make a project that is built by a distribution."""
+    made = machine.project()
+    (made.root / "pyproject.toml").write_text(
+        f'[build-system]\n{build_system}\n[project]\nname = "Demo.Project"\nversion = "1.0"\n'
+    )
+    info = made.root / "meta" / "demo_project-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Demo.Project\nVersion: 1.0\n")
+    return made
