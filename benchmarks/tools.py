@@ -44,8 +44,13 @@ class Variant:
         return re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
 
     def takes_part(self, row: str) -> bool:
-        """Whether it belongs into ``row``: cold is never offline; ``extra`` matters there alone."""
-        return not (self.offline if row == "cold" else self.extra)
+        """Whether it belongs into ``row``: cold is never offline, and ``extra`` matters there.
+
+        Where nothing goes on behind an install, a fresh environment is linked file by file.
+        """
+        if row == "cold":
+            return not self.offline
+        return not self.extra or (row == "warm" and not self.compiles)
 
     def imports_in(self, row: str) -> bool:
         """Whether the heavy import after it is worth measuring, or is that of another variant."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
@@ -68,11 +67,11 @@ class Distribution(NamedTuple):
     @property
     def source(self) -> str:
         kind = "copy" if self.copy else "link"
-        return f"{os.path.basename(self.entry)} {kind} {self.direct_url}"
+        return f"{self.entry.rpartition('/')[2]} {kind} {self.direct_url}"
 
     @property
     def compiled(self) -> str:
-        return os.path.basename(self.bytecode)
+        return self.bytecode.rpartition("/")[2]
 
     def leaves(self, layout: Layout) -> Iterator[Leaves]:
         own = dict(self.own_leaves(layout))

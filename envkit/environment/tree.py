@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from envkit import process
@@ -272,7 +271,7 @@ def remove(path: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISDIR(mode):
-        remove_tree(Path(path))
+        remove_tree(path)
     else:
         os.unlink(path)
 

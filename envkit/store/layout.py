@@ -164,12 +164,25 @@ def publish(draft: Path, entry: Path) -> None:
         remove_tree(draft)
 
 
-def remove_tree(folder: Path) -> None:
-    """Take a folder away; what has gone already is no error."""
-    import shutil
+def remove_tree(folder: str | Path) -> None:
+    """Take a folder away; what has gone already is no error.
 
+    shutil does the same, but takes as long to import as to remove what an upgrade replaces.
+    """
     try:
-        shutil.rmtree(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(entry.path)
+                else:
+                    _unlink(entry.path)
+        os.rmdir(folder)
     except FileNotFoundError:
-        if folder.exists():
-            remove_tree(folder)
+        return
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
