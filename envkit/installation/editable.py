@@ -68,9 +68,9 @@ def build(
         try:
             builder = ProjectBuilder(project.root, python_executable=str(python), runner=run)
             needs = builder.build_system_requires
-            _install(interpreter, python, needs, folder, environ, offline=offline)
+            _install(interpreter, python, needs, folder, project.root, environ, offline=offline)
             more = builder.get_requires_for_build("editable") - needs
-            _install(interpreter, python, more, folder, environ, offline=offline)
+            _install(interpreter, python, more, folder, project.root, environ, offline=offline)
             wheel = Path(builder.build("editable", folder / "wheel"))
         except BuildException as error:
             raise ToolError(f"{what}: {error}") from None
@@ -107,6 +107,7 @@ def _install(
     python: Path,
     requirements: set[str],
     folder: Path,
+    root: Path,
     environ: Mapping[str, str],
     *,
     offline: bool,
@@ -119,6 +120,8 @@ def _install(
         + (["--no-index"] if offline else [])
         + ["--requirement", str(listed)],
         env={**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"},
+        # Where paths in pip's configuration begin that are not whole.
+        cwd=root,
     )
     if completed.returncode:
         names = ", ".join(sorted(requirements))
