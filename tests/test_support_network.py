@@ -1,6 +1,5 @@
 """Proofs that the tests' proxy, and their index over https, are what they claim to be."""
 
-import shutil
 import ssl
 import urllib.error
 import urllib.request
@@ -19,13 +18,6 @@ def get(url: str, *, proxy: str = "", tls: ssl.SSLContext | None = None) -> str:
     opener = urllib.request.build_opener(through, urllib.request.HTTPSHandler(context=tls))
     with opener.open(url, timeout=10) as response:
         return str(response.read().decode())
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here")
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def test_a_proxy_leads_to_the_hosts_that_it_knows(index: Index) -> None:
