@@ -92,12 +92,18 @@ def explain(completed: process.Completed, what: str) -> EnvkitError:
         what: what it was to do, as in "Fetching numpy 2.3 failed".
     """
     text = masked(completed.stderr + completed.stdout)
-    for cause in _CAUSES:
-        found = re.search(cause.phrase, text, re.MULTILINE | re.DOTALL)
-        if found:
-            detail = next(filter(None, found.groups()), "a file")
-            return cause.kind(f"{what}: {cause.message.format(detail)}", cause.hint)
-    return ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
+    known = _known(_CAUSES, text, what)
+    return known or ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
+
+
+def unavailable(text: str, what: str) -> EnvkitError | None:
+    """Return the error of an index, or of a disk, that does not play its part; or None.
+
+    Args:
+        text: what pip printed.
+        what: what it was to do, as for `explain`.
+    """
+    return _known((_REFUSED, _UNTRUSTED, _UNREACHED, _FULL), text, what)
 
 
 class _Cause(NamedTuple):
@@ -108,6 +114,34 @@ class _Cause(NamedTuple):
     message: str
     hint: str
 
+
+_REFUSED = _Cause(
+    r"\b(?:401|403|407) (?:Client )?Error|\b(?:Unauthorized|Forbidden)\b|User for \S+:|"
+    r"\b407 Proxy Authentication Required",
+    ToolError,
+    "the index refuses access",
+    "Check the credentials: netrc, keyring, or the index and proxy in `pip config list`.",
+)
+_UNTRUSTED = _Cause(
+    r"The repository located at (\S+) is not a trusted or secure host",
+    ToolError,
+    "pip ignores {}, which it is to ask over http, not https",
+    "Use its https address, or name it as `trusted-host` in pip's configuration.",
+)
+_UNREACHED = _Cause(
+    r"NewConnectionError|ConnectionError|Name or service not known|Temporary failure in name|"
+    r"Connection refused|[Rr]ead timed out|ConnectTimeoutError|ReadTimeoutError|SSLError|"
+    r"Max retries exceeded|[Cc]onnection broken|IncompleteRead|Network is unreachable|"
+    r"Connection reset|NameResolutionError|ProxyError|Connection interrupted|"
+    r"incomplete-download|connection error:|problem confirming the ssl certificate|"
+    r"Could not fetch URL [^\n]*(?:timed out|SSL|certificate)",
+    ToolError,
+    "the index cannot be reached",
+    "Check the network, proxy and certificates (`pip config list`), then run it again.",
+)
+_FULL = _Cause(
+    r"No space left on device", ToolError, "the disk is full", "Make room, then run it again."
+)
 
 # The first that is found is the cause; what may only follow from another cause stands behind it.
 _CAUSES = (
@@ -123,38 +157,33 @@ _CAUSES = (
         "the wheel of {} is damaged",
         "The lock names this very file: pin another version, or tell its authors.",
     ),
-    _Cause(
-        r"\b(?:401|403|407) (?:Client )?Error|User for .*:",
-        ToolError,
-        "the index refuses access",
-        "Check the credentials in pip's configuration.",
-    ),
+    _REFUSED,
     _Cause(
         r"HTTP error (\d+) while getting|too many (\d+) error responses",
         ToolError,
         "the index answers {}",
         "Run it again later; a file that was withdrawn needs `envkit lock --upgrade-package NAME`.",
     ),
-    _Cause(
-        r"NewConnectionError|ConnectionError|Name or service not known|Temporary failure in name|"
-        r"Connection refused|Read timed out|ConnectTimeoutError|Max retries exceeded|SSLError|"
-        r"Connection broken|IncompleteRead|Network is unreachable|Connection reset|ProxyError|"
-        r"Connection interrupted|incomplete-download|connection error:",
-        ToolError,
-        "the index cannot be reached",
-        "Check the network, proxy and certificates (`pip config list`), then run it again.",
-    ),
+    _UNTRUSTED,
+    _UNREACHED,
     _Cause(
         r"No matching distribution found for (\S+)",
         ToolError,
         "the index has no usable file for {}",
-        "It was withdrawn, or has none for this Python. "
-        "Choose another version: `envkit lock --upgrade-package NAME`.",
+        "See that pip knows the right index (`pip config list`). If it was withdrawn, or is not "
+        "for this Python, choose another version: `envkit lock --upgrade-package NAME`.",
     ),
-    _Cause(
-        r"No space left on device", ToolError, "the disk is full", "Make room, then run it again."
-    ),
+    _FULL,
 )
+
+
+def _known(causes: Sequence[_Cause], text: str, what: str) -> EnvkitError | None:
+    for cause in causes:
+        found = re.search(cause.phrase, text, re.MULTILINE | re.DOTALL)
+        if found:
+            detail = next(filter(None, found.groups()), "a file")
+            return cause.kind(f"{what}: {cause.message.format(detail)}", cause.hint)
+    return None
 
 
 def _tail(text: str, count: int = 12) -> str:

@@ -1,11 +1,13 @@
 """What many tests need: an index with everything good, and machines that know it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import Index, good
+from tests.support.authority import Authority
 from tests.support.projects import Machine
 
 
@@ -70,3 +72,11 @@ def fresh_machine(index: Index, bare_store: Path, tmp_path: Path) -> Machine:
     made = Machine(tmp_path, index)
     made.seed_from(bare_store)
     return made
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that nobody trusts unasked."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    return Authority(tmp_path_factory.mktemp("authority"))

@@ -56,6 +56,7 @@ def fetch(
     pins: Sequence[Pin],
     interpreter: Interpreter,
     *,
+    root: Path,
     environ: Mapping[str, str],
     offline: bool,
     report: Report,
@@ -66,6 +67,7 @@ def fetch(
         store: the store.
         pins: what it lacks.
         interpreter: the Python that they are for.
+        root: the project's folder, where paths in pip's configuration begin that are not whole.
         environ: the environment, with pip's configuration.
         offline: refuse rather than ask an index.
         report: called with the progress as it changes, from any thread.
@@ -90,7 +92,7 @@ def fetch(
         unpacker = _Unpacker(folder, progress, report)
         stack.callback(unpacker.close)
         batches = [
-            _Batch(store, interpreter, environ, folder / str(number), progress, report)
+            _Batch(store, interpreter, root, environ, folder / str(number), progress, report)
             for number in range(count)
         ]
         try:
@@ -137,6 +139,7 @@ class _Batch:
         self,
         store: Store,
         interpreter: Interpreter,
+        root: Path,
         environ: Mapping[str, str],
         folder: Path,
         progress: Progress,
@@ -144,6 +147,7 @@ class _Batch:
     ) -> None:
         self._store = store
         self._interpreter = interpreter
+        self._root = root
         self._environ = environ
         self._folder = folder
         self._progress = progress
@@ -201,7 +205,7 @@ class _Batch:
             self._interpreter,
             arguments,
             environ=self._environ,
-            cwd=self._folder,
+            cwd=self._root,
             on_line=self._follow,
         )
 
@@ -212,7 +216,7 @@ class _Batch:
             self._interpreter,
             ["wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(target), str(sdist)],
             environ=self._environ,
-            cwd=self._folder,
+            cwd=self._root,
         )
         if completed.returncode:
             raise pip.explain(completed, f"Building {pin} from its sdist failed")

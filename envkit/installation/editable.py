@@ -69,7 +69,7 @@ def build(
 
             found = build_requirements.among(locked, needs, interpreter.markers)
             if found is None:
-                _install(interpreter, python, needs, folder, environ, offline=offline)
+                _install(interpreter, python, needs, folder, project.root, environ, offline=offline)
             else:
                 build_requirements.link(found, folder / "env", interpreter)
 
@@ -127,6 +127,7 @@ def _install(
     python: Path,
     requirements: set[str],
     folder: Path,
+    root: Path,
     environ: Mapping[str, str],
     *,
     offline: bool,
@@ -137,6 +138,8 @@ def _install(
         + (["--no-index"] if offline else [])
         + ["--requirement", str(listed)],
         env={**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"},
+        # Where paths in pip's configuration begin that are not whole.
+        cwd=root,
     )
     if completed.returncode:
         names = ", ".join(sorted(requirements))

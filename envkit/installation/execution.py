@@ -117,6 +117,7 @@ def _fetch(chosen: Plan, home: Home, report: Report) -> None:
             request.store,
             chosen.lacking,
             chosen.interpreter,
+            root=request.project.root,
             environ=request.environ,
             offline=request.offline,
             report=report,

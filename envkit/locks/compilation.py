@@ -14,7 +14,7 @@ from envkit.changes import Change, between
 from envkit.errors import EnvkitError, ToolError
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs, lock, piptools, requirements, resolution
-from envkit.locks.formats import is_control
+from envkit.locks.formats import Formats, is_control
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store.layout import Store
 
@@ -130,7 +130,8 @@ class Job:
         if self._group.lock.is_file():
             before = requirements.read(self._group.lock)
             if not self._request.upgrade.everything:
-                self._output.write_text(_seed(before), encoding="utf-8")
+                formats = Formats(line.text for line in self._lines)
+                self._output.write_text(_seed(before, formats), encoding="utf-8")
         name = inputs.names(self._project, self._group)
         on_step(f"Resolving {name}")
 
@@ -267,8 +268,12 @@ class Job:
             os.path.expandvars(word)
             for line in self._lines
             if _INDEX_OPTIONS.match(line.text)
-            for word in shlex.split(line.text)
+            for word in shlex.split(
+                _absolute_links(line.text, (self._project.root / line.file).parent)
+            )
         ]
+        # What there is in another form than the one that is allowed is there nevertheless.
+        options += ["--no-binary=:none:", "--only-binary=:none:"]
         completed = pip.run(
             self._request.interpreter,
             ["index", "versions", "-vv", *options, name],
@@ -278,9 +283,19 @@ class Job:
         return f"{completed.stdout}\n{completed.stderr}"
 
 
-def _seed(text: str) -> str:
-    """Return the pins of a lock, so that nothing else that stands in it has a say."""
-    return "".join(f"{pin.requirement()}\n" for pin in lock.pinned(text) if pin.version)
+def _seed(text: str, formats: Formats) -> str:
+    """Return the pins of a lock, so that nothing else that stands in it has a say.
+
+    pip-tools keeps the hashes that it finds. Those of a distribution that is now to be taken in
+    another form are left out, since its lock need not have those of the other files.
+    """
+    before = Formats(map(str.strip, text.splitlines()))
+    pins = [
+        pin if before.of(pin.name) == formats.of(pin.name) else pin._replace(hashes=frozenset())
+        for pin in lock.pinned(text)
+        if pin.version
+    ]
+    return "".join(f"{pin.requirement()}\n" for pin in pins)
 
 
 def _absolute_links(text: str, folder: Path) -> str:
@@ -291,7 +306,8 @@ def _absolute_links(text: str, folder: Path) -> str:
 
     def absolute(found: re.Match[str]) -> str:
         path = folder / found[2]
-        return f"{found[1]}{path}" if "://" not in found[2] and path.exists() else found[0]
+        is_there = "://" not in found[2] and path.exists()
+        return f"{found[1]}{shlex.quote(str(path))}" if is_there else found[0]
 
     return _FIND_LINKS.sub(absolute, text)
 

@@ -6,6 +6,7 @@ Source: the pip options `--no-binary` and `--only-binary`, which may stand in re
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 # What may be taken for a distribution: any file, a wheel, or an sdist.
@@ -22,8 +23,11 @@ def is_control(line: str) -> bool:
 class Formats:
     """Format controls, as pip adds them up: of two for one name the later one counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        """Take into account those of the lines that are format controls."""
         self._forms: dict[str, Form] = {}
+        for line in filter(is_control, lines):
+            self.add(line)
 
     def add(self, line: str) -> None:
         """Take a format control into account.

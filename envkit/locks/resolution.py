@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from envkit import pip
 from envkit.errors import EnvkitError, ToolError, UsageError
+from envkit.locks.formats import Formats
 from envkit.locks.requirements import Line
 
 # pip has no codes for its errors: these are the phrases of its resolver and its preparer.
 _CONFLICT = "The conflict is caused by:"
 _WITHOUT = "no matching distributions available for your environment:"
 _NONE = re.compile(r"No matching distribution found for ")
+_SOME = "Available versions: "
 _WANTS = re.compile(r"\s+(?P<name>\S+) (?P<version>\S+) depends on (?P<what>.+)")
 _ASKED = re.compile(r"\s+The user requested (?P<bound>\(constraint\) )?(?P<what>.+)")
 _NOT_FOUND = re.compile(
@@ -23,12 +25,6 @@ _NOT_FOUND = re.compile(
 )
 _OTHER_PYTHON = re.compile(r"(?P<version>[^\s;]+) Requires-Python (?P<python>[^;\n]+)")
 _PYTHON_NOTE = "Ignored the following versions that require a different python version: "
-_REFUSED = re.compile(r"\b(401|403) (Client )?Error|\b(Unauthorized|Forbidden)\b|User for \S+:")
-_UNREACHED = re.compile(
-    r"connection error:|connection broken|ConnectionError|Max retries exceeded|"
-    r"Could not fetch URL .*(timed out|SSL|certificate)|ReadTimeoutError|ConnectTimeoutError|"
-    r"NameResolutionError|SSLError|ProxyError|IncompleteRead"
-)
 _HTTP = re.compile(r"HTTP error (?P<code>\d{3}).*? for (?:url|URL):? (?P<url>\S+)")
 _EXCEPTION = re.compile(r"[\w.]+\.(?P<kind>\w+): (?P<text>.+)")
 
@@ -78,20 +74,22 @@ def explain(text: str, context: Context, asked: str = "") -> EnvkitError:
     Args:
         text: what it printed, on both streams.
         context: what it was about.
-        asked: what pip said when asked for all versions of the doubtful name.
+        asked: what pip said when asked for all versions of the doubtful name, in any form.
     """
     text, asked = pip.masked(text), pip.masked(asked)
     doubtful = doubtful_name(text, context)
+    what = f"{context.group} cannot be locked"
     conflict, missing = _verdict(text)
     if doubtful and _NONE.search(asked) and not _for_other_pythons(doubtful, text):
-        unavailable = _unavailable(text + asked, context)
-        what, owner = (missing["what"], missing["owner"]) if missing else (doubtful, None)
-        return unavailable or _unknown(what, owner, context)
+        wish, owner = (missing["what"], missing["owner"]) if missing else (doubtful, None)
+        return pip.unavailable(text + asked, what) or _unknown(wish, owner, context)
     if conflict:
         return _conflict(conflict, context)
+    if missing and doubtful and _SOME in asked:
+        return _ruled_out(missing, doubtful, context)
     if missing:
         return _not_found(missing, text, context)
-    return _unavailable(text, context) or _malformed(text, context) or _failed(text, context)
+    return pip.unavailable(text, what) or _malformed(text, context) or _failed(text, context)
 
 
 def _verdict(text: str) -> tuple[str, re.Match[str] | None]:
@@ -104,24 +102,6 @@ def _verdict(text: str) -> tuple[str, re.Match[str] | None]:
     if start > (missing.start() if missing else -1):
         return text[start + len(_CONFLICT) :], None
     return "", missing
-
-
-def _unavailable(text: str, context: Context) -> ToolError | None:
-    """Return the error of an index, or of a disk, that does not play its part; or None."""
-    what = f"{context.group} cannot be locked"
-    if _REFUSED.search(text):
-        return ToolError(
-            f"{what}: the index refuses access",
-            "Check the credentials: netrc, keyring, or the index in `pip config list`.",
-        )
-    if _UNREACHED.search(text):
-        return ToolError(
-            f"{what}: the index cannot be reached",
-            "Check the network, proxy and certificates (`pip config list`), then run it again.",
-        )
-    if "No space left on device" in text:
-        return ToolError(f"{what}: the disk is full", "Make room, then run it again.")
-    return None
 
 
 def _malformed(text: str, context: Context) -> UsageError | None:
@@ -233,6 +213,22 @@ def _not_found(missing: re.Match[str], text: str, context: Context) -> UsageErro
     return UsageError(
         f"{who} {what}: there is no such version of {_name(what)}",
         f"The newest that there are for Python {context.python}: {', '.join(there[-3:])}.",
+    )
+
+
+def _ruled_out(missing: re.Match[str], name: str, context: Context) -> UsageError:
+    """Return the error of a distribution that is there, but in no form that is allowed."""
+    who = f"{_asker(missing['what'], missing['owner'], context)} {missing['what']}"
+    for line in reversed(context.lines):
+        form = Formats([line.text]).of(name)
+        if form:
+            return UsageError(
+                f"{who}: there is no {form} of {name}, and {line.where} allows nothing else",
+                "Change that line, or choose another version.",
+            )
+    return UsageError(
+        f"{who}: what there is of {name} is ruled out by pip's configuration",
+        "See no-binary and only-binary in `pip config list`.",
     )
 
 

@@ -6,6 +6,8 @@ import hmac
 import http.server
 import os
 import shutil
+import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -21,6 +24,7 @@ from .distributions import Distribution
 from .simple import Entry, describe, negotiate, project_page, root_page
 
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"})
+_CERTIFICATES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 # Seconds within which the server notices that it is to stop.
 _POLL = 0.02
 
@@ -46,7 +50,8 @@ class Index:
     """A simple index, which serves while it is entered as a context manager.
 
     Published files are copied into folder, which pip can also use as `--find-links`. With a
-    username and a password, every request must carry both (basic authentication).
+    username and a password, every request must carry both (basic authentication). With tls, it
+    speaks https.
 
     requests holds the path of every GET in the order of arrival, as decoded text without query:
     `/simple/alpha/`, `/files/alpha-1.0-py3-none-any.whl`, and that path with `.metadata` added.
@@ -55,13 +60,20 @@ class Index:
     """
 
     def __init__(
-        self, folder: Path, *, username: str | None = None, password: str | None = None
+        self,
+        folder: Path,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.requests: list[str] = []
         self._username = username
         self._password = password
+        self._tls = tls
+        self._scheme = "https" if tls else "http"
         self._entries: dict[str, Entry] = {}
         self._faults: dict[str, _Fault] = {}
         self._closing = threading.Event()
@@ -71,7 +83,7 @@ class Index:
     def __enter__(self) -> "Index":
         scratch = tempfile.TemporaryDirectory(prefix="index-")
         self._scratch = self._cleanup.enter_context(scratch)
-        self._server = self._cleanup.enter_context(_Server(self))
+        self._server = self._cleanup.enter_context(_Server(self, self._tls))
         thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,))
         thread.start()
         self._cleanup.callback(thread.join)
@@ -97,7 +109,7 @@ class Index:
     @property
     def url(self) -> str:
         """The address of the index, without credentials; it ends in `/simple/`."""
-        return f"http://{self.host}/simple/"
+        return f"{self._scheme}://{self.host}/simple/"
 
     @property
     def url_with_credentials(self) -> str:
@@ -105,7 +117,7 @@ class Index:
         if self._username is None or self._password is None:
             return self.url
         credentials = f"{quote(self._username, safe='')}:{quote(self._password, safe='')}"
-        return f"http://{credentials}@{self.host}/simple/"
+        return f"{self._scheme}://{credentials}@{self.host}/simple/"
 
     def publish(self, path: Path, *, yanked: str | None = None) -> str:
         """Offer a copy of a wheel or an sdist, in the place of any of its name; return the name.
@@ -159,13 +171,16 @@ class Index:
     def pip_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return base changed so that pip and pip-tools know this index and nothing else.
 
-        Configuration files, caches, proxies, netrc and keyrings of the machine are out of reach.
+        Configuration files, caches, proxies, certificates, netrc and keyrings of the machine are
+        out of reach.
         pip tries again neither what fails nor what breaks off, for the sake of short tests.
         """
         kept = {
             name: value
             for name, value in base.items()
-            if not name.upper().startswith("PIP_") and name.lower() not in _PROXIES
+            if not name.upper().startswith("PIP_")
+            and name.lower() not in _PROXIES
+            and name not in _CERTIFICATES
         }
         return kept | {
             "NETRC": os.devnull,
@@ -248,9 +263,24 @@ class _Server(http.server.ThreadingHTTPServer):
     # A client that was killed, or that has its file, leaves a thread which nobody waits for.
     daemon_threads = True
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, tls: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.index = index
+        self._tls = tls
+
+    def finish_request(
+        self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: Any
+    ) -> None:
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        assert isinstance(request, socket.socket)
+        # In the connection's own thread. A client need not trust this server, nor end politely.
+        with (
+            contextlib.suppress(ssl.SSLError, ConnectionError),
+            self._tls.wrap_socket(request, server_side=True) as secured,
+        ):
+            super().finish_request(secured, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
