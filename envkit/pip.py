@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,30 @@ def seed_wheel(interpreter: Interpreter) -> Path:
     if wheel is None:
         raise MissingError(f"There is no pip for Python {interpreter.version}")
     return Path(wheel.path)
+
+
+def default_index(cache: Path) -> str:
+    """Return the index that pip asks when it is told of none, as it says itself; or nothing.
+
+    Args:
+        cache: a folder in which the answer is kept.
+    """
+    import pip
+
+    remembered = cache / f"index-of-pip-{pip.__version__}"
+    try:
+        return remembered.read_text(encoding="utf-8")
+    except OSError:
+        pass
+    folder = Path(pip.__file__).parent
+    completed = process.run([sys.executable, "-I", str(folder), "download", "--help"])
+    found = re.search(r"--index-url.*?\(default\s+(\S+?)\)", completed.stdout, re.DOTALL)
+    if not found:
+        return ""
+    draft = remembered.with_name(f"{remembered.name}.{os.getpid()}")
+    draft.write_text(found[1], encoding="utf-8")
+    draft.replace(remembered)
+    return found[1]
 
 
 def run(

@@ -17,6 +17,7 @@ LAYERS = (
     {"cli"},
     {"scaffold", "status"},
     {"installation"},
+    {"fetching"},
     {"locks", "render"},
     {"environment"},
     {"pip"},

@@ -19,7 +19,7 @@ from envkit.quantities import count, seconds_text
 from envkit.store import layout
 
 if TYPE_CHECKING:
-    from envkit.installation.downloads import Progress
+    from envkit.fetching.progress import Progress
 
 
 def install_here(*, offline: bool) -> int:

@@ -20,7 +20,7 @@ from envkit.quantities import count
 from envkit.store.layout import Store
 
 if TYPE_CHECKING:
-    from envkit.installation.downloads import Report
+    from envkit.fetching.progress import Report
 
 
 class Outcome(NamedTuple):

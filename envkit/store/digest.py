@@ -15,3 +15,8 @@ def sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the sha256 of some bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,85 @@
+"""What an index has of one project: its page, in either of the two forms that there are.
+
+Sources: the simple repository API (PyPA; PEP 503, 629, 691), and PEP 592 for yanked files, which
+a pin of exactly this version may name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import NamedTuple
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+# In the order in which pip asks for them.
+ACCEPT = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, "
+    "text/html; q=0.01"
+)
+
+
+class Link(NamedTuple):
+    """A file that an index offers.
+
+    Attributes:
+        name: the file's name.
+        url: its address: http, https or file.
+        sha256: what the index says that its digest is, in hex.
+        requires_python: the specifier set of the Pythons that it is for; may be empty.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    requires_python: str
+
+
+def parse(content: bytes, kind: str, url: str) -> list[Link]:
+    """Return the files on a page for which it states a sha256.
+
+    Args:
+        content: the page.
+        kind: what the answer says its type is.
+        url: the address that it came from in the end, for links relative to it.
+
+    Raises:
+        ValueError: it is not such a page.
+    """
+    if kind.partition(";")[0].strip().endswith("json"):
+        return list(_from_json(content, url))
+    reader = _Reader(url)
+    reader.feed(content.decode("utf-8", "replace"))
+    return reader.links
+
+
+def _from_json(content: bytes, url: str) -> Iterator[Link]:
+    values = json.loads(content)
+    try:
+        for file in values["files"]:
+            sha256 = file["hashes"].get("sha256")
+            if sha256:
+                requires = file.get("requires-python") or ""
+                yield Link(file["filename"], urljoin(url, file["url"]), sha256, requires)
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{url} is not a page of an index") from None
+
+
+class _Reader(HTMLParser):
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._base = url
+        self.links: list[Link] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        address = values.get("href")
+        if tag == "base" and address:
+            self._base = urljoin(self._base, address)
+        if tag != "a" or not address:
+            return
+        url, fragment = urldefrag(urljoin(self._base, address))
+        kind, _, sha256 = fragment.partition("=")
+        if kind == "sha256":
+            name = unquote(urlsplit(url).path.rpartition("/")[2])
+            self.links.append(Link(name, url, sha256, values.get("data-requires-python") or ""))
