@@ -31,8 +31,7 @@ def test_installs_what_the_lock_says_and_says_so(project: Project, shell: list[s
 
 def test_a_python_with_venv_gives_pip_and_nothing_else_unlocked(project: Project) -> None:
     (project.bin / "python3").unlink()
-    base = sys._base_executable  # type: ignore[attr-defined]
-    (project.bin / f"python{HERE}").symlink_to(base)
+    (project.bin / f"python{HERE}").symlink_to(Path(sys.executable).resolve())
     project.lock(ALPHA, BETA, python=">=3.8")
     said = project.install()
     assert f"{project.bin}/python{HERE}" in said
@@ -51,7 +50,8 @@ def test_without_venv_module_pip_fetches_virtualenv(project: Project, tmp_path: 
             "virtualenv/__init__.py": "",
             "virtualenv/__main__.py": "import os, subprocess, sys\n"
             "venv = sys.argv[-1]\n"
-            "subprocess.run([sys._base_executable, '-m', 'venv', '--without-pip', venv])\n"
+            "base = os.path.realpath(sys.executable)\n"
+            "subprocess.run([base, '-m', 'venv', '--without-pip', venv], check=True)\n"
             "site = f'{venv}/lib/python%d.%d/site-packages' % sys.version_info[:2]\n"
             f"os.symlink({str(Path(pip.__file__).parent)!r}, f'{{site}}/pip')\n",
         },
