@@ -17,7 +17,6 @@ from envkit.errors import MissingError, UsageError
 # markers are those of PEP 508.
 _PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
-from typing import Any, NamedTuple
 full = ".".join(map(str, sys.version_info[:3]))
 if sys.version_info.releaselevel != "final":
     full += sys.version_info.releaselevel[0] + str(sys.version_info.serial)
@@ -50,8 +49,9 @@ print(json.dumps({
 """
 
 
-# What `lowest` looks for: the minor versions of Python 3, and so many patches of each.
-_OLDEST_MINOR, _NEWEST_MINOR, _PATCHES = 8, 20, 40
+# The oldest minor version of Python 3 that virtualenv makes environments for, the newest that
+# `lowest` looks for, and so many patches of each.
+_OLDEST_MINOR, _NEWEST_MINOR, _PATCHES = 9, 20, 40
 
 # Where version managers keep interpreters, used or not: the variable that moves the folder, where
 # it is without one, below it, the interpreters.
@@ -114,8 +114,23 @@ def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interprete
     interpreter = probe(_discover(request, environ), cache=cache)
     if not _is_path(request) and not satisfies(interpreter.version, request):
         raise _missing(request)
+    refuse_old(interpreter)
     _save(remembered, interpreter)
     return interpreter
+
+
+def refuse_old(interpreter: Interpreter) -> None:
+    """Make sure that environments can be made for an interpreter.
+
+    Raises:
+        MissingError: virtualenv does not support it any more.
+    """
+    if not satisfies(interpreter.version, f">=3.{_OLDEST_MINOR}"):
+        raise MissingError(
+            f"Python {interpreter.version} ({interpreter.executable}) is too old for envkit to "
+            "make environments with",
+            f"Choose Python 3.{_OLDEST_MINOR} or newer (--python, [tool.envkit] python).",
+        )
 
 
 def lowest(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interpreter:
@@ -212,9 +227,12 @@ def _discover(request: str, environ: Mapping[str, str]) -> str:
     from python_discovery import get_interpreter
 
     # The Python that envkit itself runs on is as good as any other that satisfies the request.
-    info = get_interpreter(
-        os.path.expanduser(request) or ">=3.8", try_first_with=[sys.executable], env=environ
-    )
+    wanted = os.path.expanduser(request) or f">=3.{_OLDEST_MINOR}"
+    try:
+        info = get_interpreter(wanted, try_first_with=[sys.executable], env=environ)
+    except RuntimeError as error:
+        # It asked a program that does not answer as a Python does.
+        raise MissingError(f"{request or 'Python'}: cannot be asked what it is: {error}") from None
     if info is None:
         return _managed(request, environ)
     executable = info.system_executable or info.executable

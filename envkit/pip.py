@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,12 @@ def command(interpreter: Interpreter) -> list[str]:
     Raises:
         MissingError: there is no pip for an interpreter that old.
     """
-    import pip
-
-    folder = Path(pip.__file__).parent
+    # Looked for on the path alone: where discovery has imported distutils, as on Python 3.10,
+    # importing pip has setuptools warn of it.
+    spec = PathFinder.find_spec("pip")
+    assert spec
+    assert spec.origin
+    folder = Path(spec.origin).parent
     if tuple(map(int, interpreter.short_version.split("."))) >= (3, 10):
         return [interpreter.executable, "-I", str(folder)]
     return [interpreter.executable, "-I", str(seed_wheel(interpreter) / "pip")]

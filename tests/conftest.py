@@ -1,6 +1,7 @@
 """What many tests need: an index with everything good, and machines that know it."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 from tests.support import Index, good
 from tests.support.authority import Authority
 from tests.support.projects import Machine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let what the tests start be interrupted, which a script's background jobs are not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What may stand on what, and who may print, ask, exit or start a process."""
+"""What may stand on what, who may print, ask, exit or start a process; how long a file may be."""
 
 import ast
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 import envkit
 
 ROOT = Path(envkit.__file__).parent
+TESTS = Path(__file__).parent
 
 # From top to bottom. A module imports what is in a layer below its own, and a module of a package
 # beside that what is in its package. What is new has to be given its place here.
@@ -90,6 +91,10 @@ def _uses(tree: ast.Module) -> Iterator[str]:
             yield f"{node.value.id}.{node.attr}"
 
 
+def _length(source: Path) -> int:
+    return len(source.read_text(encoding="utf-8").splitlines())
+
+
 def _allowed(module: str, other: str) -> bool:
     package, dot, _ = module.partition(".")
     beside = bool(dot) and other.partition(".")[0] == package
@@ -146,7 +151,14 @@ def test_the_checks_see_what_they_look_for() -> None:
 def test_modules_are_short(module: str) -> None:
     path = ROOT / Path(*module.split("."))
     source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-    assert len(source.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    assert _length(source) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    "name", sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py"))
+)
+def test_tests_are_short(name: str) -> None:
+    assert _length(TESTS / name) <= LONGEST
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -3,7 +3,12 @@
 import json
 import os
 import sys
+from pathlib import Path
 
+import pytest
+
+from envkit import interpreter
+from envkit.errors import MissingError
 from tests.support import good
 from tests.support.projects import Machine, snapshot
 
@@ -190,6 +195,26 @@ def test_a_python_that_is_nowhere(machine: Machine) -> None:
     result = project.envkit("install", "--python", "/nowhere/bin/python")
     assert result.code == 3
     assert "/nowhere/bin/python" in result.err
+
+
+def test_a_program_that_is_no_python(machine: Machine, tmp_path: Path) -> None:
+    program = tmp_path / "python3.8"
+    program.write_text("#!/bin/sh\necho I am no Python\n")
+    program.chmod(0o755)
+    project = machine.project()
+    project.lock("alpha-1.0")
+    for command in ("install", "lock"):
+        result = project.envkit(command, "--python", str(program))
+        assert result.code == 3
+        assert "cannot be asked what it is" in result.err
+
+
+def test_a_python_that_is_too_old(tmp_path: Path) -> None:
+    found = interpreter.find("", cache=tmp_path, environ=os.environ)
+    interpreter.refuse_old(found._replace(version="3.9.0"))
+    with pytest.raises(MissingError, match=r"Python 3\.8\.18 \(.*\) is too old") as raised:
+        interpreter.refuse_old(found._replace(version="3.8.18"))
+    assert raised.value.hint.startswith("Choose Python 3.9 or newer")
 
 
 def test_a_python_that_the_lock_is_not_for(machine: Machine) -> None:

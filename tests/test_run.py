@@ -92,6 +92,12 @@ def test_a_group_beside_the_configured_ones_is_no_reason_to_warn(project: Projec
     assert (result.code, result.out, result.err) == (0, "ran\n", "")
 
 
+def test_settings_of_another_command_are_no_reason_to_warn(project: Project) -> None:
+    project.install(env={"ENVKIT_COMPILE": "off"})
+    result = project.envkit("run", "--", "python", "-c", "print('ran')")
+    assert (result.code, result.out, result.err) == (0, "ran\n", "")
+
+
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
 def test_a_shell(project: Project, shell: str) -> None:
     if not os.path.exists(shell):

@@ -54,7 +54,9 @@ def _ready_project(output: Output) -> Project:
             output.warn(f"{location} was not made by envkit, or is not finished")
         else:
             raise MissingError("There is no environment yet", "Run `envkit install`.")
-    # Other groups than the configured ones were somebody's choice, and are no reason to warn.
-    elif not stamp.is_current(location, {**known, "configured": ["yes"]}):
+    # Other groups and settings than the configured ones were a choice, and no reason to warn.
+    elif not stamp.is_current(
+        location, {**known, "configured": ["yes"], "variables": [stamp.variables()]}
+    ):
         output.warn("The environment is not what the lock says: run `envkit install`")
     return found

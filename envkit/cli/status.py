@@ -37,7 +37,7 @@ def status(as_json: bool) -> int:
     )
     result = inspection.inspect(request)
     if as_json:
-        click.echo(render.as_json({"good": result.good, **vars(result)}))
+        click.echo(render.as_json({"good": result.good, **result._asdict()}))
     else:
         _show(result)
     return EXIT_DONE if result.good else EXIT_DIFFERENCE

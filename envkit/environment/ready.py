@@ -83,15 +83,15 @@ def check(shelf: Shelf, tops: Iterable[str]) -> None:
         AlteredError: a folder or a file was changed.
     """
     root = f"{shelf.path}/{_TREE}"
-    try:
-        for top in tops:
+    for top in tops:
+        try:
             if stamp.changed_folders(root, shelf.ready[top]) and os.path.isdir(f"{root}/{top}"):
                 raise AlteredError(f"{root}/{top}")
             for line in shelf.ready[top]:
                 _, _, rest = line.split("\t")
                 _check_files(f"{root}/{top}{rest}", shelf.made)
-    except FileNotFoundError:
-        return
+        except FileNotFoundError:
+            continue
 
 
 def _check_files(folder: str, made: int) -> None:

@@ -52,6 +52,17 @@ class Wheel:
         self.label = path.name
         try:
             self._file = path.open("rb")
+        except OSError as error:
+            raise self._damaged(f"not a readable archive: {error}") from None
+        try:
+            self._read(name)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self, name: str) -> None:
+        """Read all that is not the files themselves."""
+        try:
             self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError) as error:
             raise self._damaged(f"not a readable archive: {error}") from None

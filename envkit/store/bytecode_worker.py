@@ -59,6 +59,7 @@ def main() -> None:
         else:
             # Of several distributions' files at one place, the last is what an environment has.
             for source, target in jobs.pop(place):
+                code = None  # see `dump`
                 code = compile_file(source, target, place)
             if code and live and not link(live, target, place):
                 settings["live"] = None
@@ -91,9 +92,19 @@ def compile_file(source: str, target: str, place: str) -> types.CodeType | None:
     draft = f"{target}.{os.getpid()}"
     with open(draft, "wb") as file:
         file.write(importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH)
-        file.write(importlib.util.source_hash(text) + marshal.dumps(code, _MARSHAL_VERSION))
+        file.write(importlib.util.source_hash(text) + dump(code))
     os.rename(draft, target)
     return code
+
+
+def dump(code: types.CodeType) -> bytes:
+    """Return code as marshal writes it, the same bytes each time."""
+    try:
+        return marshal.dumps(code, _MARSHAL_VERSION)
+    except ValueError:
+        # From Python 3.14 on there are slices among the constants, which take a later version. Its
+        # references follow from the source alone too, while the code of no other is alive.
+        return marshal.dumps(code)
 
 
 def imports(code: types.CodeType, place: str) -> list[str]:
