@@ -113,13 +113,14 @@ def test_a_page_says_the_same_in_both_forms(tmp_path: Path) -> None:
         for key in ("alpha-1.0", "alpha-1.1", "sourced-1.0")
     ]
     url = "https://a.invalid/simple/alpha/"
+    wanted = {entry.sha256 for entry in found[1:]}
     forms = {
-        kind: pages.parse(simple.project_page("alpha", found, kind), kind, url)
+        kind: pages.parse(simple.project_page("alpha", found, kind), kind, url, wanted)
         for kind in (simple.HTML, simple.JSON, "text/html")
     }
     assert forms[simple.HTML] == forms[simple.JSON] == forms["text/html"]
     assert [(link.name, link.sha256) for link in forms[simple.HTML]] == [
-        (entry.filename, entry.sha256) for entry in found
+        (entry.filename, entry.sha256) for entry in found[1:]
     ]
     assert all(link.url.startswith("https://a.invalid/files/") for link in forms[simple.HTML])
 
@@ -127,7 +128,7 @@ def test_a_page_says_the_same_in_both_forms(tmp_path: Path) -> None:
 @given(st.binary(), st.sampled_from([simple.HTML, simple.JSON, "text/html; charset=x", ""]))
 def test_no_page_is_worse_than_an_error(content: bytes, kind: str) -> None:
     try:
-        found = pages.parse(content, kind, "https://a.invalid/")
+        found = pages.parse(content, kind, "https://a.invalid/", {"a" * 64})
     except ValueError:
         return
     assert all(isinstance(link, Link) for link in found)
@@ -138,7 +139,7 @@ def test_no_page_is_worse_than_an_error(content: bytes, kind: str) -> None:
 )
 def test_no_page_of_an_index(content: bytes) -> None:
     with pytest.raises(ValueError, match="is not a page of an index"):
-        pages.parse(content, simple.JSON, "https://a.invalid/")
+        pages.parse(content, simple.JSON, "https://a.invalid/", set())
 
 
 @pytest.fixture(scope="module")

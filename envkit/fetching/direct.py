@@ -138,13 +138,13 @@ class Fetcher:
             if urlsplit(index).scheme == "file":
                 page = Path(unquote(urlsplit(address).path), "index.html")
                 if page.is_file():
-                    yield from pages.parse(page.read_bytes(), "text/html", address)
+                    yield from pages.parse(page.read_bytes(), "text/html", address, pin.hashes)
                 continue
             answer = session.get(address, headers={"Accept": pages.ACCEPT}, timeout=self._timeout)
             if answer.status_code != 404:
                 answer.raise_for_status()
                 kind = answer.headers.get("Content-Type", "")
-                yield from pages.parse(answer.content, kind, answer.url)
+                yield from pages.parse(answer.content, kind, answer.url, pin.hashes)
 
     def _content(self, session: requests.Session, url: str) -> Iterator[bytes]:
         if urlsplit(url).scheme == "file":

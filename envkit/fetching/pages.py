@@ -7,7 +7,7 @@ a pin of exactly this version may name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from html.parser import HTMLParser
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -35,30 +35,32 @@ class Link(NamedTuple):
     requires_python: str
 
 
-def parse(content: bytes, kind: str, url: str) -> list[Link]:
-    """Return the files on a page for which it states a sha256.
+def parse(content: bytes, kind: str, url: str, wanted: Container[str]) -> list[Link]:
+    """Return the wanted ones of the files on a page.
 
     Args:
         content: the page.
         kind: what the answer says its type is.
         url: the address that it came from in the end, for links relative to it.
+        wanted: the digests, sha256 in hex, of the files that matter; of the thousands that a
+            project may have these are few.
 
     Raises:
         ValueError: it is not such a page.
     """
     if kind.partition(";")[0].strip().endswith("json"):
-        return list(_from_json(content, url))
-    reader = _Reader(url)
+        return list(_from_json(content, url, wanted))
+    reader = _Reader(url, wanted)
     reader.feed(content.decode("utf-8", "replace"))
     return reader.links
 
 
-def _from_json(content: bytes, url: str) -> Iterator[Link]:
+def _from_json(content: bytes, url: str, wanted: Container[str]) -> Iterator[Link]:
     values = json.loads(content)
     try:
         for file in values["files"]:
             sha256 = file["hashes"].get("sha256")
-            if sha256:
+            if sha256 in wanted:
                 requires = file.get("requires-python") or ""
                 yield Link(file["filename"], urljoin(url, file["url"]), sha256, requires)
     except (KeyError, TypeError, AttributeError):
@@ -66,8 +68,9 @@ def _from_json(content: bytes, url: str) -> Iterator[Link]:
 
 
 class _Reader(HTMLParser):
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wanted: Container[str]) -> None:
         super().__init__()
+        self._wanted = wanted
         self._base = url
         self.links: list[Link] = []
 
@@ -78,8 +81,8 @@ class _Reader(HTMLParser):
             self._base = urljoin(self._base, address)
         if tag != "a" or not address:
             return
-        url, fragment = urldefrag(urljoin(self._base, address))
-        kind, _, sha256 = fragment.partition("=")
-        if kind == "sha256":
+        sha256 = address.partition("#sha256=")[2]
+        if sha256 in self._wanted:
+            url = urldefrag(urljoin(self._base, address)).url
             name = unquote(urlsplit(url).path.rpartition("/")[2])
             self.links.append(Link(name, url, sha256, values.get("data-requires-python") or ""))
