@@ -84,13 +84,16 @@ def compile_all(
     """
     wheels = {source: manifest.folders(source) for source in sources}
     with store.temporary() as folder:
-        lines: list[str] = []
+        ranked: list[tuple[tuple[bool, bool, int], str]] = []
         for source, folders in wheels.items():
             draft = folder / os.path.basename(source)
             draft.mkdir()
-            lines += _plan(source, folders, draft, tag=kind.rpartition("-")[0])
-        # Tests, which few people import, come last.
-        lines.sort(key=lambda line: "/tests/" in line)
+            for line in _plan(source, folders, draft, tag=kind.rpartition("-")[0]):
+                # What few people import comes last: tests, what others need, what lies deep.
+                path = line.partition("\t")[0]
+                rank = "/tests/" in path, source not in first, path.count("/")
+                ranked.append((rank, line))
+        lines = [line for _, line in sorted(ranked, key=lambda one: one[0])]
         roots = [root for source in wheels if source in first for root in _roots(wheels[source])]
         size = sum(file.size for folders in wheels.values() for _, file in manifest.files(folders))
         # Whoever imports meanwhile is left a processor.

@@ -64,7 +64,8 @@ def main() -> None:
             if code and live and not link(live, target, place):
                 settings["live"] = None
         if code and settings["roots"]:
-            waiting += [found for found in imports(code, place)[::-1] if found in jobs]
+            # The last import first: whoever imports right now begins at the other end.
+            waiting += [found for found in imports(code, place) if found in jobs]
 
 
 def load(path: str) -> types.CodeType | None:
