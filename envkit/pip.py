@@ -14,6 +14,15 @@ from envkit import process
 from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
 from envkit.interpreter import Interpreter
 
+# pip says what its default is in its help alone, which takes ten times as long to make. Should this
+# name change, the help is read.
+_DEFAULT_INDEX = """
+import sys
+sys.path.append(sys.argv[1])
+from pip._internal.models.index import PyPI
+print(PyPI.simple_url)
+"""
+
 # `scheme://user:password@`, of which nothing behind the scheme may be shown.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -27,15 +36,22 @@ def command(interpreter: Interpreter) -> list[str]:
     Raises:
         MissingError: there is no pip for an interpreter that old.
     """
-    # Looked for on the path alone: where discovery has imported distutils, as on Python 3.10,
-    # importing pip has setuptools warn of it.
-    spec = PathFinder.find_spec("pip")
-    assert spec
-    assert spec.origin
-    folder = Path(spec.origin).parent
+    folder = _folder()
     if tuple(map(int, interpreter.short_version.split("."))) >= (3, 10):
         return [interpreter.executable, "-I", str(folder)]
     return [interpreter.executable, "-I", str(seed_wheel(interpreter) / "pip")]
+
+
+def _folder() -> Path:
+    """Return the folder of envkit's own pip.
+
+    Looked for on the path alone: where discovery has imported distutils, as on Python 3.10,
+    importing pip has setuptools warn of it.
+    """
+    spec = PathFinder.find_spec("pip")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent
 
 
 def seed_wheel(interpreter: Interpreter) -> Path:
@@ -53,27 +69,30 @@ def seed_wheel(interpreter: Interpreter) -> Path:
 
 
 def default_index(cache: Path) -> str:
-    """Return the index that pip asks when it is told of none, as it says itself; or nothing.
+    """Return the index that pip asks when it is told of none; nothing if pip does not say.
 
     Args:
         cache: a folder in which the answer is kept.
     """
-    import pip
-
-    remembered = cache / f"index-of-pip-{pip.__version__}"
+    folder = _folder()
+    remembered = cache / f"index-of-pip-{(folder / '__init__.py').stat().st_mtime_ns}"
     try:
         return remembered.read_text(encoding="utf-8")
     except OSError:
         pass
-    folder = Path(pip.__file__).parent
-    completed = process.run([sys.executable, "-I", str(folder), "download", "--help"])
-    found = re.search(r"--index-url.*?\(default\s+(\S+?)\)", completed.stdout, re.DOTALL)
-    if not found:
-        return ""
-    draft = remembered.with_name(f"{remembered.name}.{os.getpid()}")
-    draft.write_text(found[1], encoding="utf-8")
-    draft.replace(remembered)
-    return found[1]
+    asked = [sys.executable, "-I", "-S", "-c", _DEFAULT_INDEX, str(folder.parent)]
+    answer = process.run(asked).stdout.strip()
+    if not answer.startswith("https://"):
+        asked = [sys.executable, "-I", str(folder), "download", "--help"]
+        found = re.search(
+            r"--index-url.*?\(default\s+(\S+?)\)", process.run(asked).stdout, re.DOTALL
+        )
+        answer = found[1] if found else ""
+    if answer:
+        draft = remembered.with_name(f"{remembered.name}.{os.getpid()}")
+        draft.write_text(answer, encoding="utf-8")
+        draft.replace(remembered)
+    return answer
 
 
 def run(

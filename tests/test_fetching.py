@@ -1,6 +1,8 @@
 """Where wheels are looked for and which is taken: as pip does it, without pip."""
 
+import http.server
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit import interpreter
+from envkit import interpreter, pip
 from envkit.fetching import pages, selection, sources
+from envkit.fetching.direct import Fetcher
 from envkit.fetching.pages import Link
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
+from envkit.store import digest
 from tests.support import Distribution, good, simple
 from tests.support.projects import Machine
 
@@ -178,8 +182,6 @@ def test_the_wheel_that_pip_would_take(
 
 def download(machine: Machine, python: Interpreter, folder: Path, target: Path) -> str | None:
     """Return the name of the file that pip takes out of a folder."""
-    from envkit import pip
-
     arguments = ["download", "--no-deps", "--no-index", "--find-links", str(folder)]
     pip.run(python, [*arguments, "--dest", str(target), "many==1.0"], environ=machine.environ)
     return next((path.name for path in target.glob("*")), None)
@@ -253,3 +255,48 @@ def test_what_fails_is_asked_for_by_pip(fresh_machine: Machine, log: Path, fault
     index.heal(one.filename)
     project.install()
     assert project.installed() == {"alpha": "1.0", "commands": "1.0"}
+
+
+def test_a_page_from_elsewhere_opens_no_files_of_this_machine(
+    python: Interpreter, tmp_path: Path
+) -> None:
+    wheel = good()["alpha-1.0"].wheel(tmp_path)
+    sha256 = digest.sha256(wheel)
+    page = f'<a href="{wheel.as_uri()}#sha256={sha256}">{wheel.name}</a>'.encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    pin = Pin("alpha", "1.0", (), "", "", frozenset({sha256}))
+
+    def fetched(index: str, target: Path) -> Path | None:
+        target.mkdir()
+        known = sources.Sources((index,), (), "", "", 5.0)
+        fetcher = Fetcher(known, python, {"py3-none-any": 0}, target, lambda _: None)
+        (one,) = fetcher.fetch([pin])
+        return one.path
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert fetched(f"http://127.0.0.1:{server.server_port}/simple", tmp_path / "a") is None
+        server.shutdown()
+    local = tmp_path / "simple" / "alpha"
+    local.mkdir(parents=True)
+    (local / "index.html").write_bytes(page)
+    found = fetched((tmp_path / "simple").as_uri(), tmp_path / "b")
+    assert found
+    assert digest.sha256(found) == sha256
+
+
+def test_the_index_that_pip_asks_by_default(python: Interpreter, tmp_path: Path) -> None:
+    found = pip.default_index(tmp_path)
+    said = pip.run(python, ["download", "--help"], environ=os.environ).stdout
+    assert f"(default {found})" in " ".join(said.split())
+    assert pip.default_index(tmp_path) == found

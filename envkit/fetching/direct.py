@@ -144,7 +144,9 @@ class Fetcher:
             if answer.status_code != 404:
                 answer.raise_for_status()
                 kind = answer.headers.get("Content-Type", "")
-                yield from pages.parse(answer.content, kind, answer.url, pin.hashes)
+                found = pages.parse(answer.content, kind, answer.url, pin.hashes)
+                # A page from elsewhere has no say in which files of this machine are opened.
+                yield from (link for link in found if urlsplit(link.url).scheme != "file")
 
     def _content(self, session: requests.Session, url: str) -> Iterator[bytes]:
         if urlsplit(url).scheme == "file":
