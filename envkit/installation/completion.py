@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from envkit.environment import patch, ready, stamp
 from envkit.environment.halves import Half, Wanted
@@ -15,6 +16,9 @@ from envkit.installation.plan import Request
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs
 from envkit.store import bytecode
+
+# How long a user is left alone with an environment that has all its byte-code, in seconds.
+_PATIENCE = 4.0
 
 
 def complete(request: Request) -> None:
@@ -35,6 +39,9 @@ def complete(request: Request) -> None:
     if any(isinstance(part, Distribution) and not part.bytecode for part in wanted.parts):
         _compile(wanted, request)
         wanted = composition.compose(chosen, home)
+    else:
+        # Whoever installed is about to import, which links by the thousand would hold up.
+        time.sleep(_PATIENCE)
     with home.locked():
         live = Half(home.live)
         if not live.has(wanted):
