@@ -18,6 +18,12 @@ def bytes_text(number: float) -> str:
     return f"{number:.1f} GB"
 
 
+def whole_seconds_text(seconds: float) -> str:
+    """Return a guess at a duration without false precision: "1 s", "12 s", "3 min 10 s"."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
 def seconds_text(seconds: float) -> str:
     """Return a duration as people read it: "0.42 s", "12 s", "3 min 10 s"."""
     if seconds < 10:

@@ -101,7 +101,7 @@ class Meter:
         text += f"  {quantities.bytes_text(fetched / elapsed)}/s"
         if 0 < done < total:
             left = elapsed * (total - done) / done
-            text += f"  about {quantities.seconds_text(left)} left"
+            text += f"  about {quantities.whole_seconds_text(left)} left"
         self._output.draw(text)
 
 
