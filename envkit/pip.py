@@ -140,7 +140,7 @@ def explain(completed: process.Completed, what: str) -> EnvkitError:
         what: what it was to do, as in "Fetching numpy 2.3 failed".
     """
     text = masked(completed.stderr + completed.stdout)
-    known = _known(_CAUSES, text, what)
+    known = _for_another_python(text, what) or _known(_CAUSES, text, what)
     return known or ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
 
 
@@ -232,6 +232,18 @@ def _known(causes: Sequence[_Cause], text: str, what: str) -> EnvkitError | None
             detail = next(filter(None, found.groups()), "a file")
             return cause.kind(f"{what}: {cause.message.format(detail)}", cause.hint)
     return None
+
+
+def _for_another_python(text: str, what: str) -> EnvkitError | None:
+    """Return the error of a file that is there, but not for this Python; or None."""
+    found = re.search(r"No matching distribution found for ([^\s=]+)==(\S+)", text)
+    needs = found and re.search(rf"[ ;]{re.escape(found[2])} Requires-Python ([^;\n]+)", text)
+    if not found or not needs:
+        return None
+    return ToolError(
+        f"{what}: {found[1]} {found[2]} needs Python {needs[1].strip()}",
+        "Run `envkit lock` under the Python that this machine has, or install a newer one.",
+    )
 
 
 def _tail(text: str, count: int = 12) -> str:

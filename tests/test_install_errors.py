@@ -118,6 +118,17 @@ def test_a_file_that_does_not_come(
     assert project.machine.leftovers() == []
 
 
+def test_a_file_that_is_for_another_python(fresh_machine: Machine) -> None:
+    future = Distribution(name="future", requires_python=">=3.99")
+    fresh_machine.index.add(future)
+    project = fresh_machine.project()
+    project.lock(future)
+    result = project.envkit("install")
+    assert result.code == 4
+    assert "Fetching future 1.0 failed: future 1.0 needs Python >=3.99" in result.err
+    assert "hint: Run `envkit lock` under the Python that this machine has" in result.err
+
+
 def test_one_of_many_does_not_come(project: Project) -> None:
     # Enough for several pips at once; what came nevertheless need not come again.
     index = project.machine.index
