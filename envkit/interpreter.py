@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from envkit import process
 from envkit.errors import MissingError, UsageError
+from envkit.store.layout import write_whole
 
 # Run by the interpreter itself; prints what `Interpreter` holds. The names and values of the
 # markers are those of PEP 508.
@@ -296,6 +297,4 @@ def _save(path: Path, interpreter: Interpreter) -> None:
     # What cannot be remembered is asked for again.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(interpreter._asdict()), encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, json.dumps(interpreter._asdict()))

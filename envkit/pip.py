@@ -13,6 +13,7 @@ from typing import NamedTuple
 from envkit import process
 from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
 from envkit.interpreter import Interpreter
+from envkit.store.layout import write_whole
 
 # pip says what its default is in its help alone, which takes ten times as long to make. Should this
 # name change, the help is read.
@@ -89,9 +90,7 @@ def default_index(cache: Path) -> str:
         )
         answer = found[1] if found else ""
     if answer:
-        draft = remembered.with_name(f"{remembered.name}.{os.getpid()}")
-        draft.write_text(answer, encoding="utf-8")
-        draft.replace(remembered)
+        write_whole(remembered, answer)
     return answer
 
 

@@ -12,6 +12,7 @@ from envkit.fetching.pages import Link
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin, normalize
 from envkit.store import digest
+from envkit.store.layout import write_whole
 
 # Run by the interpreter itself, with the folder of the library `packaging`.
 _TAGS = """
@@ -46,9 +47,7 @@ def ranks(python: Interpreter, cache: Path) -> Mapping[str, int]:
         if completed.returncode:
             return {}
         tags = json.loads(completed.stdout)
-        draft = remembered.with_name(f"{remembered.name}.{os.getpid()}")
-        draft.write_text(json.dumps(tags), encoding="utf-8")
-        draft.replace(remembered)
+        write_whole(remembered, json.dumps(tags))
     return {tag: rank for rank, tag in enumerate(tags)}
 
 

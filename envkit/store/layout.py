@@ -164,6 +164,17 @@ def publish(draft: Path, entry: Path) -> None:
         remove_tree(draft)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, in the place of one that may be there, by rename.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
 def remove_tree(folder: str | Path) -> None:
     """Take a folder away; what has gone already is no error.
 
