@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from envkit.errors import UsageError
 from envkit.locks import lock
+from envkit.locks.names import name_of
 from envkit.locks.requirements import split, without_hashes
 
 if sys.version_info >= (3, 11):
@@ -263,8 +263,8 @@ def _adds_only_settings(old: str, new: str, python: str) -> bool:
 
 def _refuse_unlisted(text: str, wanted: Sequence[str]) -> None:
     """Refuse requirements that are not in a file, which is the user's to change."""
-    listed = {_name(line.text) for line in split(text, "requirements.in")}
-    lacking = [one for one in wanted if _name(one) not in listed]
+    listed = {name_of(line.text) for line in split(text, "requirements.in")}
+    lacking = [one for one in wanted if name_of(one) not in listed]
     if lacking:
         raise UsageError(
             f"requirements.in is there already and does not ask for {', '.join(lacking)}",
@@ -272,15 +272,11 @@ def _refuse_unlisted(text: str, wanted: Sequence[str]) -> None:
         )
 
 
-def _name(requirement: str) -> str:
-    return lock.normalize(re.split(r"[^\w.-]", requirement.strip())[0])
-
-
 def _adopted(text: str, wanted: Sequence[str]) -> Step:
     """Return the step that makes the lines of a `requirements.txt` the input."""
     kept = without_hashes(text)
-    listed = {_name(line.text) for line in split("\n".join(kept), "requirements.txt")}
-    kept += [one for one in wanted if _name(one) not in listed]
+    listed = {name_of(line.text) for line in split("\n".join(kept), "requirements.txt")}
+    kept += [one for one in wanted if name_of(one) not in listed]
     count = sum(1 for _ in split("\n".join(kept), "requirements.in"))
     note = f"the {count} lines of requirements.txt, without hashes"
     return _created("requirements.in", "".join(f"{line}\n" for line in kept), note)

@@ -17,6 +17,7 @@ from envkit.cli.output import Output
 from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
 from envkit.locks import lock as locks
 from envkit.locks.compiler import python_field
+from envkit.locks.names import normalize
 from envkit.project import DEFAULT_GROUP, Project
 from envkit.scaffold import Plan, Wish
 from envkit.store import layout
@@ -237,7 +238,7 @@ def _say_what_next(
     from packaging.requirements import Requirement
 
     pins = {pin.name: pin for pin in locks.read(project.group(DEFAULT_GROUP).lock).pins}
-    asked = [locks.normalize(Requirement(text).name) for text in requirements]
+    asked = [normalize(Requirement(text).name) for text in requirements]
     shown = [str(pins[name]) for name in dict.fromkeys(asked) if name in pins]
     if shown:
         output.say(f"{'Ready' if options.install else 'Locked'}: {', '.join(shown)}")

@@ -17,6 +17,7 @@ from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.locks import compiler
 from envkit.locks import lock as locks
 from envkit.locks.compilation import Compiled, Request, Upgrade
+from envkit.locks.names import normalize
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store import layout
 
@@ -189,7 +190,7 @@ def _warn_of_unknown(output: Output, names: tuple[str, ...], compiled: Sequence[
     locked = {pin.name for one in compiled for pin in one.pins}
     for name in names:
         plain = Requirement(name).name
-        if locks.normalize(plain) not in locked:
+        if normalize(plain) not in locked:
             output.warn(f"--upgrade-package {name}: no lock has {plain}")
 
 

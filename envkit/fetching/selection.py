@@ -10,7 +10,8 @@ from pathlib import Path
 from envkit import interpreter, process
 from envkit.fetching.pages import Link
 from envkit.interpreter import Interpreter
-from envkit.locks.lock import Pin, normalize
+from envkit.locks.lock import Pin
+from envkit.locks.names import normalize
 from envkit.store import digest
 from envkit.store.layout import write_whole
 

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from envkit.environment.parts import Distribution
 from envkit.environment.tree import Layout, Tree, apply
 from envkit.interpreter import Interpreter
-from envkit.locks.lock import normalize
+from envkit.locks.names import normalize
 from envkit.store import manifest
 
 

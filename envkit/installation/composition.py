@@ -15,8 +15,8 @@ from envkit.errors import MissingError
 from envkit.installation import choice, editable
 from envkit.installation.plan import Plan
 from envkit.interpreter import Interpreter
-from envkit.locks import lock
 from envkit.locks.lock import Pin
+from envkit.locks.names import normalize
 from envkit.quantities import count
 from envkit.store import bytecode, selections
 from envkit.store.layout import Store
@@ -87,7 +87,7 @@ def _distributions(chosen: Plan, home: Home, say: Callable[[str], None]) -> list
                 environ=request.environ,
                 offline=request.offline,
             )
-        name = lock.normalize(project.name)
+        name = normalize(project.name)
         found.append(part(name, editable.VERSION, entry, editable.direct_url(project)))
     return found
 

@@ -15,6 +15,7 @@ from envkit.installation import choice, editable
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs, lock
 from envkit.locks.lock import Lock, Pin
+from envkit.locks.names import normalize
 from envkit.project import DEFAULT_GROUP, Group, Project
 from envkit.store.layout import Store
 
@@ -95,7 +96,7 @@ def make(request: Request) -> Plan:
     live = Half(str(project.environment))
     versions = {pin.name: pin.version or pin.url for pin in pins}
     if request.has_project:
-        versions[lock.normalize(project.name)] = editable.VERSION
+        versions[normalize(project.name)] = editable.VERSION
     changes = halves.changes(live, versions)
     return Plan(
         request=request,

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from envkit.locks.names import normalize
+
 # What may be taken for a distribution: any file, a wheel, or an sdist.
 Form = Literal["", "wheel", "sdist"]
 
@@ -44,7 +46,7 @@ class Formats:
             elif name == ":none:":
                 self._forms = {key: one for key, one in self._forms.items() if one != form}
             else:
-                self._forms[_normalize(name)] = form
+                self._forms[normalize(name)] = form
 
     def of(self, name: str) -> Form:
         """Return what may be taken for a distribution, by its normalized name."""
@@ -55,7 +57,3 @@ def control(name: str, form: Form) -> str:
     """Return the format control that says this of one distribution; empty if there is none."""
     option = {"": "", "sdist": "--no-binary", "wheel": "--only-binary"}[form]
     return option and f"{option} {name}"
-
-
-def _normalize(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from envkit.locks.lock import Lock, normalize
+from envkit.locks.lock import Lock
+from envkit.locks.names import normalize
 from envkit.locks.requirements import nested, read, shown, split
 from envkit.project import DEFAULT_GROUP, Group, Project
 

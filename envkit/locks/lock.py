@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from envkit.errors import UsageError
 from envkit.locks.formats import Form, Formats, is_control
+from envkit.locks.names import normalize
 
 # The one comment line of ours: what the lock is for and the digest of what it was compiled from.
 _HEADER = re.compile(
@@ -66,11 +67,6 @@ class Lock(NamedTuple):
     python: str
     inputs: str
     pins: tuple[Pin, ...]
-
-
-def normalize(name: str) -> str:
-    """Return a distribution's name in its normal form (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def header(python: str, inputs: str) -> str:

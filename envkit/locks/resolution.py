@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from envkit import pip
 from envkit.errors import EnvkitError, ToolError, UsageError
 from envkit.locks.formats import Formats
+from envkit.locks.names import name_of
 from envkit.locks.requirements import Line
 
 # pip has no codes for its errors: these are the phrases of its resolver and its preparer.
@@ -58,10 +59,10 @@ def doubtful_name(text: str, context: Context) -> str | None:
     """
     conflict, missing = _verdict(text)
     if not conflict:
-        return _name(missing["what"]) if missing and missing["versions"] == "none" else None
+        return name_of(missing["what"]) if missing and missing["versions"] == "none" else None
     cause, _, without = conflict.partition(_WITHOUT)
     kept = {
-        _name(found["what"])
+        name_of(found["what"])
         for found in map(_ASKED.fullmatch, cause.splitlines())
         if found and _requirement(found["what"]) in context.pins
     }
@@ -154,7 +155,7 @@ def _conflict(text: str, context: Context) -> UsageError:
 
 def _contested(wishes: Sequence[tuple[str, str]]) -> str:
     """Say what is fought over: the names that are wanted by two at least."""
-    names = [_name(what) for _, what in wishes]
+    names = [name_of(what) for _, what in wishes]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not twice:
         return "these do not go together"
@@ -180,16 +181,12 @@ def _same(line: str, requirement: str) -> bool:
         one, other = Requirement(line), Requirement(requirement)
     except InvalidRequirement:
         return line.replace(" ", "") == requirement.replace(" ", "")
-    return _name(one.name) == _name(other.name) and one.specifier == other.specifier
+    return name_of(one.name) == name_of(other.name) and one.specifier == other.specifier
 
 
 def _requirement(what: str) -> str:
     """Return a requirement without pip's note of where it came from."""
     return re.split(r" \(from | from -[rc] ", what)[0].strip()
-
-
-def _name(requirement: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement.strip())[0]).lower()
 
 
 def _range(versions: Sequence[str]) -> str:
@@ -211,7 +208,7 @@ def _not_found(missing: re.Match[str], text: str, context: Context) -> UsageErro
     if not there:
         return _unknown(what, missing["owner"], context)
     return UsageError(
-        f"{who} {what}: there is no such version of {_name(what)}",
+        f"{who} {what}: there is no such version of {name_of(what)}",
         f"The newest that there are for Python {context.python}: {', '.join(there[-3:])}.",
     )
 
