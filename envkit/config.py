@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from envkit.errors import UsageError
+from envkit.quantities import parse_bytes, parse_seconds
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +34,8 @@ class Config(NamedTuple):
         link: how files get from the store into an environment.
         compile: when byte-code is made: behind the exchange, before it, or never.
         editable: whether the project itself is installed; None: if it has a build system.
+        cache_age: how long the store keeps what no project uses any more, such as "30d".
+        cache_size: the size of the store above which that goes sooner, such as "20GB".
         sources: where the value of each key came from: a file and key, a variable, an option;
             keys that have their default are not there.
     """
@@ -43,6 +46,8 @@ class Config(NamedTuple):
     link: Link
     compile: Compile
     editable: bool | None
+    cache_age: str
+    cache_size: str
     sources: Mapping[str, str]
 
     def items(self) -> Iterator[tuple[str, Any, str]]:
@@ -59,6 +64,9 @@ class Config(NamedTuple):
         sources = {**self.sources, key: option}
         return self._replace(**{key: value, "sources": sources})
 
+
+# The keys that a variable overrides.
+_VARIABLES = ("python", "store", "link", "compile", "cache_age", "cache_size")
 
 _KEYS = tuple(key for key in Config._fields if key != "sources")
 
@@ -86,8 +94,7 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
     Args:
         table: what `[tool.envkit]`, or the whole of `envkit.toml`, says.
         file: where the table stands, for messages and relative paths.
-        environ: the environment; `ENVKIT_PYTHON`, `ENVKIT_STORE`, `ENVKIT_LINK` and
-            `ENVKIT_COMPILE` override the file.
+        environ: the environment; `ENVKIT_PYTHON`, `ENVKIT_STORE` and the like override the file.
 
     Raises:
         UsageError: an unknown key, a value of the wrong type, or one that is not among the choices.
@@ -101,6 +108,8 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         link=reader.choice("link", _LINKS),
         compile=reader.choice("compile", _COMPILES),
         editable=reader.flag("editable"),
+        cache_age=reader.quantity("cache_age", parse_seconds, "30d"),
+        cache_size=reader.quantity("cache_size", parse_bytes, "20GB"),
         sources=reader.sources,
     )
 
@@ -138,6 +147,16 @@ class _Reader:
         value = self.text(key)
         return None if value is None else self._file.parent / Path(value).expanduser()
 
+    def quantity(self, key: str, parse: Callable[[str], int], default: str) -> str:
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            parse(value)
+        except UsageError as error:
+            raise UsageError(f"{self.sources[key]}: {error.message}") from None
+        return value
+
     def flag(self, key: str) -> bool | None:
         value = self._find(key)
         if value is None or isinstance(value, bool):
@@ -163,7 +182,7 @@ class _Reader:
 
     def _find(self, key: str) -> Any:
         variable = f"ENVKIT_{key.upper()}"
-        if key in ("python", "store", "link", "compile") and self._environ.get(variable):
+        if key in _VARIABLES and self._environ.get(variable):
             self.sources[key] = f"${variable}"
             return self._environ[variable]
         if key in self._table:

@@ -6,9 +6,11 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from envkit.errors import MissingError, ToolError
+
+T = TypeVar("T")
 
 # How long a child that was asked to stop may take, in seconds, before it is killed.
 _GRACE = 3.0
@@ -167,50 +169,57 @@ class Worker:
         self._child.close()
 
 
-def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
     """Do several pieces of work at once, each but the first in a fork of this process.
 
-    Only what they do to files is left of them. No thread may be running.
+    Only what they do to files, and what they return, is left of them. No thread may be running.
+
+    Returns:
+        What each of them returned.
 
     Raises:
         BaseException: what the first of them raised that did not succeed.
     """
     if len(works) == 1:
-        works[0]()
-        return
+        return [works[0]()]
     import pickle
 
     forks: list[tuple[int, int]] = []
     failures: list[BaseException] = []
+    results: list[T] = []
     for work in works[1:]:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            failure: BaseException | None = None
+            answer: tuple[BaseException | None, object]
             try:
-                work()
+                answer = None, work()
             except BaseException as error:
-                failure = error
+                answer = error, None
             with os.fdopen(writer, "wb") as pipe:
-                pickle.dump(failure, pipe)
+                pickle.dump(answer, pipe)
             os._exit(0)
         os.close(writer)
         forks.append((child, reader))
     try:
         if works:
-            works[0]()
+            results.append(works[0]())
     except BaseException as error:
         failures.append(error)
     for child, reader in forks:
         with os.fdopen(reader, "rb") as pipe:
-            answer = pipe.read()
+            said = pipe.read()
         os.waitpid(child, 0)
-        failure = pickle.loads(answer) if answer else ToolError("A process of envkit was killed")  # noqa: S301
-        if failure is not None:
-            failures.append(failure)
+        killed = ToolError("A process of envkit was killed"), None
+        answered: tuple[BaseException | None, Any] = pickle.loads(said) if said else killed  # noqa: S301
+        if answered[0] is not None:
+            failures.append(answered[0])
+        else:
+            results.append(answered[1])
     if failures:
         raise failures[0]
+    return results
 
 
 def stop_all() -> None:

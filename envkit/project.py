@@ -131,15 +131,28 @@ def find(start: Path, environ: Mapping[str, str]) -> Project:
     Raises:
         UsageError: there is none, or a folder has both kinds of settings.
     """
+    project = nearest(start, environ)
+    if project is None:
+        raise UsageError(
+            f"{start.absolute()} is not in a project: no envkit.toml, no [tool.envkit] in a "
+            "pyproject.toml",
+            "Run `envkit init` in the folder of your repository.",
+        )
+    return project
+
+
+def nearest(start: Path, environ: Mapping[str, str]) -> Project | None:
+    """Return the project that a folder is in, or None.
+
+    Raises:
+        UsageError: a folder has both kinds of settings, or they cannot be understood.
+    """
     start = start.absolute()
     for folder in (start, *start.parents):
         project = read(folder, environ)
         if project:
             return project
-    raise UsageError(
-        f"{start} is not in a project: no envkit.toml, no [tool.envkit] in a pyproject.toml",
-        "Run `envkit init` in the folder of your repository.",
-    )
+    return None
 
 
 def read(root: Path, environ: Mapping[str, str]) -> Project | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from envkit.errors import UsageError
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 distribution", "3 distributions"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "day": 86400, "w": 604800}
+
+
+def count(number: int, noun: str, many: str = "") -> str:
+    """Return a number with its noun: "1 distribution", "3 distributions", "2 entries"."""
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
 def bytes_text(number: float) -> str:
@@ -31,3 +36,34 @@ def seconds_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes that a text means: "500 MB", "20GB" (powers of 1000).
+
+    Raises:
+        UsageError: it means none.
+    """
+    return _parse(text, _BYTES, "a size, such as 500MB or 20GB")
+
+
+def parse_seconds(text: str) -> int:
+    """Return the number of seconds that a text means: "12h", "30 days", "2w".
+
+    Raises:
+        UsageError: it means none.
+    """
+    return _parse(text, _SECONDS, "a duration, such as 12h, 30d or 2w")
+
+
+def _parse(text: str, units: dict[str, int], kind: str) -> int:
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = text.strip()[len(number) :].lower()
+    factor = units.get(unit) or units.get(unit.removesuffix("s"))
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1
+    if factor is None or not 0 <= value < float("inf"):
+        raise UsageError(f"{text!r} is not {kind}")
+    return int(value * factor)

@@ -16,15 +16,15 @@ TESTS = Path(__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"scaffold", "status"},
+    {"history", "scaffold", "status", "verification"},
     {"installation"},
     {"fetching"},
-    {"locks", "render"},
+    {"collection", "locks", "render"},
     {"environment"},
-    {"pip"},
+    {"git", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"changes", "process", "quantities"},
+    {"changes", "mutex", "process", "quantities"},
     {"errors"},
 )
 

@@ -14,10 +14,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
-def commands() -> dict[str, click.Command]:
-    context = click.Context(envkit)
-    found = {name: envkit.get_command(context, name) for name in envkit.list_commands(context)}
-    return {name: command for name, command in found.items() if command}
+def commands(group: click.Group = envkit, before: str = "") -> dict[str, click.Command]:
+    """Return each command by its name, which has that of its group before it."""
+    context = click.Context(group)
+    found: dict[str, click.Command] = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{before}{name} ")
+        else:
+            found[before + name] = command
+    return found
 
 
 def section(command: str) -> str:
@@ -44,13 +52,13 @@ def test_reference_has_each_option_and_no_other(name: str) -> None:
 
 
 def test_reference_has_each_setting() -> None:
-    settings = set(re.findall(r"^\| `([a-z]+)` \|", REFERENCE, re.MULTILINE))
+    settings = set(re.findall(r"^\| `([a-z_]+)` \|", REFERENCE, re.MULTILINE))
     assert settings == {*config.Config._fields} - {"sources"}
 
 
 def test_readme_has_each_command() -> None:
     mentioned = set(re.findall(r"`(?:[^`]*&& )?envkit ([a-z]+)", README))
-    assert set(commands()) - mentioned == {"completion"}
+    assert {name.partition(" ")[0] for name in commands()} - mentioned == {"completion"}
 
 
 def test_readme_has_each_exit_code() -> None:

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from envkit import project as projects
+from envkit.installation import execution
+from envkit.installation import plan as plans
+from envkit.installation.plan import Request
+from envkit.store.layout import Store
 from tests.support import Index, good
 from tests.support.projects import PYTHON, Machine, snapshot
 
@@ -143,6 +148,25 @@ def test_back_to_a_spare_that_somebody_changed(machine: Machine) -> None:
     project.install()
     assert project.installed() == {"alpha": "1.0"}
     assert not project.has("alpha.stray")
+
+
+def test_a_lock_that_changes_while_it_is_installed(machine: Machine) -> None:
+    project = machine.project()
+    project.lock("alpha-1.0")
+    found = projects.read(project.root, machine.environ)
+    assert found
+    request = Request(
+        project=found,
+        groups=found.choose(),
+        store=Store(root=machine.store),
+        environ=machine.environ,
+    )
+    plan = plans.make(request)
+    project.lock("alpha-1.1")
+    execution.apply(plan, report=lambda _: None)
+    assert project.installed() == {"alpha": "1.0"}
+    project.install()
+    assert project.installed() == {"alpha": "1.1"}
 
 
 def test_markers(machine: Machine) -> None:

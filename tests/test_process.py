@@ -87,7 +87,7 @@ def test_side_by_side_raises_what_a_part_raised(place: int) -> None:
     works = [os.getpid, os.getpid]
     works[place] = raise_altered  # type: ignore[assignment]
     with pytest.raises(AlteredError) as caught:
-        process.side_by_side(works)  # type: ignore[arg-type]
+        process.side_by_side(works)
     assert caught.value.source == "/store/file"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from envkit import project, render
+from envkit import git, project, render
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Output
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
@@ -20,6 +20,7 @@ from envkit.installation.plan import Plan
 @click.option("--no-default", is_flag=True, help="Leave the group `default` out.")
 @click.option("--python", metavar="PYTHON", help="A version or a path, for this time.")
 @click.option("--offline", is_flag=True, help="Use what the store has; ask no index.")
+@click.option("--lock", "revision", metavar="REV", help="Install the lock of a commit in git.")
 @click.option("--copy", is_flag=True, help="Copy files from the store instead of linking them.")
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 if anything would be changed.")
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing; print what would be.")
@@ -32,6 +33,7 @@ def install(
     no_default: bool,
     python: str | None,
     offline: bool,
+    revision: str | None,
     copy: bool,
     check: bool,
     dry_run: bool,
@@ -53,8 +55,9 @@ def install(
         found,
         chosen,
         offline=offline,
-        overridden=bool(python or copy) or chosen != found.choose(),
+        overridden=bool(python or copy or revision) or chosen != found.choose(),
         replace=replace,
+        revision=git.resolve(found.root, revision) if revision is not None else "",
     )
     if check or dry_run:
         plan = plans.make(request)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envkit import project
+from envkit import config, project
 from envkit.cli.output import Meter, Output
 from envkit.errors import EXIT_DONE
 from envkit.installation import execution
@@ -17,6 +17,7 @@ from envkit.installation.plan import Request
 from envkit.project import Group, Project
 from envkit.quantities import count, seconds_text
 from envkit.store import layout
+from envkit.store.layout import Store
 
 if TYPE_CHECKING:
     from envkit.fetching.progress import Progress
@@ -42,6 +43,7 @@ def request_for(
     offline: bool = False,
     overridden: bool = False,
     replace: bool = False,
+    revision: str = "",
 ) -> Request:
     """Return the request for groups of a project, with this process's environment."""
     return Request(
@@ -52,7 +54,18 @@ def request_for(
         offline=offline,
         overridden=overridden,
         replace=replace,
+        revision=revision,
     )
+
+
+def store_here() -> Store:
+    """Return the store of the project in this folder, or the user's where there is none."""
+    folder = Path.cwd()
+    known = project.nearest(folder, os.environ)
+    settings = (
+        known.config if known else config.load({}, file=folder / "envkit.toml", environ=os.environ)
+    )
+    return layout.locate(settings.store, os.environ)
 
 
 def perform(request: Request, output: Output, *, listed: bool = False) -> Outcome:
@@ -74,9 +87,10 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
             started=progress.started,
         )
 
-    plan = plans.make(request)
-    output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
-    outcome = execution.apply(plan, report=report, say=output.say)
+    with request.store.in_use(output.say):
+        plan = plans.make(request)
+        output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
+        outcome = execution.apply(plan, report=report, say=output.say)
     if not listed:
         output.changes(outcome.changes)
     took = seconds_text(time.monotonic() - started)

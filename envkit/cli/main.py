@@ -17,9 +17,13 @@ _COMMANDS = {
     "init": ("init", "Make this repository a project: files, lock, environment."),
     "lock": ("lock", "Compile the requirements into hash-locked files."),
     "install": ("install", "Make the environment what the lock says."),
+    "rollback": ("rollback", "Bring the environment of before back."),
+    "history": ("history", "List the locks and environments to go back to."),
+    "verify": ("verify", "Compare every file of the environment with the lock."),
     "run": ("run", "Run a command in the environment."),
     "shell": ("run", "Start a shell in the environment."),
     "status": ("status", "Say whether locks and environment are as they should be."),
+    "cache": ("cache", "Show or shrink what the store keeps."),
     "config": ("config", "Show each setting and where it came from."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

@@ -104,6 +104,14 @@ class Meter:
             text += f"  about {quantities.whole_seconds_text(left)} left"
         self._output.draw(text)
 
+    def update_bytes(self, *, done: int, total: int) -> None:
+        """Show how many of so many bytes have been dealt with."""
+        now = time.monotonic()
+        if now - self._drawn >= 0.05:
+            self._drawn = now
+            text = f"{quantities.bytes_text(done)} of {quantities.bytes_text(total)}"
+            self._output.draw(f"{self._label} {text}")
+
 
 def styled(text: str, colour: str) -> str:
     """Return text in a colour, if standard error is a terminal that is to have colours.

@@ -18,7 +18,7 @@ from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
 # Parts that every environment has, and that no lock speaks of.
-_UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
+UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
 
 
 class Wanted(NamedTuple):
@@ -32,6 +32,7 @@ class Wanted(NamedTuple):
         configured: whether all this is as the settings say, no option standing against them.
         completed: whether byte-code that it lacks is compiled behind the exchange.
         inputs: the files that all this was read from, each with its state before it was read.
+        content: the digest, in hex, of what these files held.
         summary: what a user is told when there is nothing to do.
     """
 
@@ -42,6 +43,7 @@ class Wanted(NamedTuple):
     configured: bool
     completed: bool
     inputs: Mapping[str, str]
+    content: str
     summary: str
 
     @property
@@ -143,8 +145,8 @@ def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
         new: the distributions that it will have: name -> version.
     """
     parts = half.record.parts if half.record else ()
-    old = {part.name: part.version for part in parts if part.name not in _UNSPOKEN}
-    return between(old, {name: new[name] for name in new.keys() - _UNSPOKEN})
+    old = {part.name: part.version for part in parts if part.name not in UNSPOKEN}
+    return between(old, {name: new[name] for name in new.keys() - UNSPOKEN})
 
 
 def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
@@ -175,7 +177,7 @@ def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:
         for folder in changed
         if folder in tree.files
         for path, kind in differences(half.path, folder, tree)
-        if not (kind == "added" and path in ours)
+        if kind != "byte-code" and not (kind == "added" and path in ours)
     )
 
 
@@ -210,7 +212,7 @@ def restamp(half: Half, wanted: Wanted) -> None:
             "mutex": [wanted.home.mutex],
             "lacking": [wanted.home.background if lacking else "nothing"],
             "summary": [wanted.summary],
-            "content": [stamp.content_digest(list(wanted.inputs))],
+            "content": [wanted.content],
             "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
             "interpreter": [f"{python}\t{stamp.state_of(python)}"],
             "container": [

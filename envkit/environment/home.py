@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from envkit import mutex
+from envkit.environment import stamp
 from envkit.store.layout import Store
+
+# The file of a project's folder in the store that has the project's own path in it.
+PROJECT = "project"
 
 
 class Home:
@@ -27,6 +31,8 @@ class Home:
     def __init__(self, root: Path, store: Store) -> None:
         name = f"{root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
         folder = store.spares / name
+        self._root = str(root)
+        self._registration = f"{folder}/{PROJECT}"
         self.live = f"{root}/.venv"
         self.mutex = f"{folder}/lock"
         self.background = f"{store.root}/background.lock"
@@ -42,20 +48,16 @@ class Home:
         Args:
             say: called with a line if somebody else holds them and has to be waited for.
         """
-        for path in (self.mutex, self.spare):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        if self.copies:
-            Path(self.spare).with_name(".gitignore").write_text("*\n", encoding="utf-8")
-        descriptor = os.open(self.mutex, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-                say(f"Waiting for another envkit in this project ({holder or 'unknown'})")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
+        with mutex.hold(self.mutex, what="another command in this project", say=say):
+            self._register()
             yield
-        finally:
-            os.close(descriptor)
+
+    def _register(self) -> None:
+        """Let the store know of the project, so that what it uses is kept."""
+        if os.path.exists(self._registration):
+            return
+        if self.copies:
+            folder = os.path.dirname(self.spare)
+            os.makedirs(folder, exist_ok=True)
+            stamp.replace(f"{folder}/.gitignore", "*\n")
+        stamp.replace(self._registration, self._root)

@@ -108,9 +108,9 @@ class Distribution(NamedTuple):
 
     def _stored(self, source: str, files: Iterable[File]) -> dict[str, Leaf]:
         return {
-            file.name: Copied(f"{source}/{file.name}", file.size, file.mtime)
+            file.name: Copied(f"{source}/{file.name}", file.size, file.mtime, file.sha256)
             if self.copy or file.name in _EDITED
-            else Linked(f"{source}/{file.name}", file.inode, file.size, file.mtime)
+            else Linked(f"{source}/{file.name}", file.inode, file.size, file.mtime, file.sha256)
             for file in files
         }
 

@@ -13,7 +13,7 @@ from envkit.environment.halves import Half, Wanted, restamp
 from envkit.environment.parts import Distribution
 from envkit.environment.ready import Shelf
 from envkit.environment.record import Record, identity
-from envkit.environment.tree import Layout, Tree, apply, folders_of, remove
+from envkit.environment.tree import Layout, Tree, apply, folders_of, make, remove
 
 # Fewer folders than this are looked at sooner than another process begins.
 _WORTH_A_PROCESS = 500
@@ -77,6 +77,60 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
     owned = tops.owners(wanted.parts, places)
     _finish(half, wanted, places, _lines(half.path, owned, layout))
     return True
+
+
+def repair(half: Half, wanted: Wanted, paths: Iterable[str]) -> None:
+    """Make some files of a finished half what they should be, each in one step.
+
+    Args:
+        half: the half, whose record is what is wanted.
+        wanted: what it should be.
+        paths: the files, relative to the half; what should not be there is taken away.
+
+    Raises:
+        AlteredError: a file of the store is not what it was.
+        OSError: the disk refuses.
+    """
+    layout = wanted.layout
+    tree = whole_tree(wanted)
+    places = {identity(part): tops.of_part(part, layout) for part in wanted.parts}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        leaf = tree.files.get(folder, {}).get(name)
+        if path in tree.files:
+            _apply_whole(half.path, path, tree)
+        elif leaf is None:
+            remove(f"{half.path}/{path}")
+        else:
+            os.makedirs(f"{half.path}/{folder}", exist_ok=True)
+            draft = f"{half.path}/{stamp.STATE}/repaired"
+            remove(draft)
+            make(draft, leaf)
+            _replace(draft, f"{half.path}/{path}")
+    _finish(half, wanted, places, _lines(half.path, tops.owners(wanted.parts, places), layout))
+
+
+def _apply_whole(root: str, folder: str, tree: Tree) -> None:
+    """Make a folder that is missing, or is something else, with all that should be in it."""
+    if not os.path.isdir(f"{root}/{folder}") or os.path.islink(f"{root}/{folder}"):
+        remove(f"{root}/{folder}")
+    apply(root, tree, [folder])
+
+
+def _replace(draft: str, path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove(path)
+    os.replace(draft, path)
+
+
+def whole_tree(wanted: Wanted) -> Tree:
+    """Return all files that are wanted."""
+    tree = Tree()
+    for part in wanted.parts:
+        for folder, leaves in part.leaves(wanted.layout):
+            tree.add(folder, leaves)
+    tree.check()
+    return tree
 
 
 def _usable_record(half: Half, wanted: Wanted) -> Record | None:

@@ -64,7 +64,7 @@ def find(bucket: str, part: Distribution, layout: Layout) -> Shelf | None:
         part: the distribution.
         layout: that of the environment it is needed in.
     """
-    path = f"{bucket}/{_key(part, layout)}"
+    path = f"{bucket}/{key(identity(part), layout)}"
     try:
         with open(f"{path}/{_ABOUT}", encoding="utf-8") as file:
             values = json.load(file)
@@ -174,9 +174,15 @@ def fill(store: Store, part: Distribution, layout: Layout) -> None:
         (draft / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
         if found:
             os.rename(found.path, place / "before")
-        publish(draft, store.ready / _key(part, layout))
+        publish(draft, store.ready / key(identity(part), layout))
 
 
-def _key(part: Distribution, layout: Layout) -> str:
-    text = f"{identity(part)} {layout.site}"
+def key(own: str, layout: Layout) -> str:
+    """Return the name of a shelf.
+
+    Args:
+        own: the identity of the distribution.
+        layout: that of the environments it is for.
+    """
+    text = f"{own} {layout.site}"
     return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -51,6 +51,16 @@ def identity(part: Part | Recorded) -> str:
     return f"{part.source} {part.compiled}"
 
 
+def entries(record: Record) -> set[str]:
+    """Return the names of the store's entries that an environment has files of."""
+    found = set()
+    for part in record.parts:
+        # A distribution's source begins with its entry, the skeleton's has it behind its name.
+        found.update(part.source.split(" ")[:2])
+        found.add(part.compiled)
+    return found
+
+
 def recorded(part: Part, tops: tuple[str, ...]) -> Recorded:
     """Return what is written down of a part."""
     return Recorded(

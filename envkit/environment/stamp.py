@@ -36,6 +36,13 @@ def state_of(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
+def are_unchanged(states: dict[str, str]) -> bool:
+    """Return whether files have the sizes and mtimes that their states, path -> state, tell of."""
+    return all(
+        state_of(path).split(" ")[:2] == state.split(" ")[:2] for path, state in states.items()
+    )
+
+
 def variables() -> str:
     """Return the settings that the environment variables make, in one line."""
     return " ".join(f"{name}={os.environ.get(name, '')!r}" for name in VARIABLES)

@@ -25,20 +25,22 @@ _MOST_PROCESSES = 4
 
 
 class Linked(NamedTuple):
-    """A file of the store, to be linked: its path, and inode, size (bytes) and mtime (ns)."""
+    """A file of the store, to be linked: its path, and inode, size (bytes), mtime (ns), sha256."""
 
     source: str
     inode: int
     size: int
     mtime: int
+    sha256: str
 
 
 class Copied(NamedTuple):
-    """A file of the store, to be copied with its mtime: its path, size (bytes), mtime (ns)."""
+    """A file of the store, to be copied with its mtime: its path, size (bytes), mtime, sha256."""
 
     source: str
     size: int
     mtime: int
+    sha256: str
 
 
 class Written(NamedTuple):
@@ -215,8 +217,7 @@ def _apply_tops(root: str, tree: Tree, tops: Iterable[str]) -> None:
 def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield what is not as it should be directly in one folder: its path and the kind.
 
-    Files are told apart by their inodes, or where they are copies by size and mtime; byte-code,
-    which interpreters write as they run, counts only where it stands in place of the store's.
+    Files are told apart by their inodes, or where they are copies by size and mtime.
 
     Args:
         root: the folder of the environment.
@@ -224,7 +225,8 @@ def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]
         tree: what should be.
 
     Yields:
-        Path relative to the root, and "missing", "altered" or "added".
+        Path relative to the root, and "missing", "altered", "added"; or "byte-code" for what is
+        not the store's, as interpreters write it when they run.
     """
     files, folders = tree.files[folder], tree.folders[folder]
     prefix = f"{folder}/" if folder else ""
@@ -237,8 +239,11 @@ def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]
                 if leaf is not None:
                     if not _is_same(entry, leaf):
                         yield prefix + entry.name, "altered"
-                elif entry.name not in folders and not _is_cache(entry.name):
-                    yield prefix + entry.name, "added"
+                elif entry.name in folders:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield prefix + entry.name, "altered"
+                else:
+                    yield prefix + entry.name, "byte-code" if _is_cache(entry.name) else "added"
     except (FileNotFoundError, NotADirectoryError):
         yield folder, "missing"
         return
@@ -359,7 +364,11 @@ def make(path: str, leaf: Leaf) -> None:
 
 
 def _refuse_altered(leaf: Linked | Copied) -> None:
-    status = os.stat(leaf.source)
+    try:
+        status = os.stat(leaf.source)
+    except FileNotFoundError:
+        # Somebody has set the entry aside meanwhile.
+        raise AlteredError(leaf.source) from None
     if status.st_size != leaf.size or status.st_mtime_ns != leaf.mtime:
         raise AlteredError(leaf.source)
 

@@ -22,15 +22,14 @@ def start(request: Request) -> None:
         "groups": [group.name for group in request.groups],
         "settings": {"python": config.python, "link": config.link},
         "overridden": request.overridden,
+        "revision": request.revision,
     }
     process.detach([sys.executable, "-m", __name__, json.dumps(job)], env=request.environ)
 
 
 def main(job: str) -> None:
     """Complete the environment that a job names, after those that were begun before."""
-    import fcntl
-
-    from envkit import project
+    from envkit import collection, mutex, project, quantities
     from envkit.installation import completion
     from envkit.store import layout
 
@@ -43,9 +42,7 @@ def main(job: str) -> None:
     store = layout.locate(found.config.store, os.environ)
     # The processors are for whoever uses the environment meanwhile.
     os.nice(10)
-    descriptor = os.open(store.root / "background.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with mutex.hold(f"{store.root}/background.lock"), store.in_use():
         completion.complete(
             Request(
                 project=found,
@@ -54,10 +51,14 @@ def main(job: str) -> None:
                 environ=os.environ,
                 offline=True,
                 overridden=values["overridden"],
+                revision=values["revision"],
             )
         )
-    finally:
-        os.close(descriptor)
+    collection.collect_unasked(
+        store,
+        older_than=quantities.parse_seconds(found.config.cache_age),
+        max_size=quantities.parse_bytes(found.config.cache_size),
+    )
 
 
 if __name__ == "__main__":

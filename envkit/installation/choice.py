@@ -12,15 +12,15 @@ from envkit.store.layout import Store
 
 def find(store: Store, pin: Pin, interpreter: Interpreter) -> str | None:
     """Return the folder of a pin's entry; None if the store has nothing for it."""
-    return selections.find(store, _key(pin, interpreter))
+    return selections.find(store, key(pin, interpreter))
 
 
 def remember(store: Store, pin: Pin, interpreter: Interpreter, entry: str) -> None:
     """Remember the entry that was made from the file that pip chose."""
-    selections.remember(store, _key(pin, interpreter), entry)
+    selections.remember(store, key(pin, interpreter), entry)
 
 
-def _key(pin: Pin, interpreter: Interpreter) -> str:
+def key(pin: Pin, interpreter: Interpreter) -> str:
     """Return a name for all that the choice among a pin's files depends on."""
     text = "\0".join(
         [pin.name, pin.version, pin.url, pin.form, interpreter.compatibility, *sorted(pin.hashes)]

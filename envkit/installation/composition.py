@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from envkit import pip
 from envkit.environment import parts, skeleton
-from envkit.environment.halves import Wanted
+from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.environment.parts import Distribution
+from envkit.environment.parts import Distribution, Part
 from envkit.errors import MissingError
 from envkit.installation import choice, editable
 from envkit.installation.plan import Plan
@@ -48,7 +49,53 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
         configured=not request.overridden,
         completed=project.config.compile == "background",
         inputs=chosen.inputs,
+        content=chosen.content,
         summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
+    )
+
+
+def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
+    """Return what a half was made to be, from what was written down of it.
+
+    Args:
+        half: the half.
+        home: where both halves are.
+        store: the store.
+        prompt: what activation shows.
+
+    Raises:
+        MissingError: it is not finished, or the store has something of it no more.
+    """
+    if half.stamp is None or half.record is None:
+        raise MissingError(f"{half.path} is not finished", "Run `envkit install`.")
+    python = half.record.interpreter
+    skeleton_part, *recorded = half.record.parts
+    found: list[Part] = [skeleton.make(store, python, home.live, prompt)]
+    if found[0].source != skeleton_part.source:
+        raise MissingError(f"{home.live} was made by another envkit", "Run `envkit install`.")
+    for part in recorded:
+        name, kind, url = part.source.split(" ", 2)
+        entry = next((one for one in store.places(name) if os.path.isdir(one)), None)
+        if entry is None:
+            raise MissingError(
+                f"{part.name} {part.version} has gone from the store", "Run `envkit install`."
+            )
+        compiled = f"{store.bytecode}/{part.compiled}" if part.compiled else ""
+        python_path = f"{home.live}/bin/python"
+        found.append(
+            Distribution(part.name, part.version, entry, compiled, python_path, kind == "copy", url)
+        )
+    lines = (line.partition("\t") for line in half.stamp["input"])
+    return Wanted(
+        home=home,
+        interpreter=python,
+        parts=tuple(found),
+        groups=tuple(half.stamp["group"]),
+        configured=half.stamp["configured"] == ["yes"],
+        completed=half.stamp["lacking"] != ["nothing"],
+        inputs={path: state for path, _, state in lines},
+        content=half.stamp["content"][0],
+        summary=half.stamp["summary"][0],
     )
 
 

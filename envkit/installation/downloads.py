@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +18,7 @@ from envkit.fetching.batch import Archive, Batch
 from envkit.fetching.direct import Fetched, Fetcher
 from envkit.fetching.progress import Progress, Report
 from envkit.installation import choice
+from envkit.installation.plan import Request
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.store.layout import Store
@@ -27,33 +28,27 @@ _SMALLEST_BATCH = 6
 
 
 def fetch(
-    store: Store,
+    request: Request,
     pins: Sequence[Pin],
     interpreter: Interpreter,
     *,
-    root: Path,
-    environ: Mapping[str, str],
-    offline: bool,
     report: Report,
+    stored: Callable[[Pin], None],
 ) -> None:
     """Bring the files of pins into the store.
 
     Args:
-        store: the store.
-        pins: what it lacks.
+        request: what is to be installed.
+        pins: what the store lacks.
         interpreter: the Python that they are for.
-        root: the project's folder, where paths in pip's configuration begin that are not whole.
-        environ: the environment, with pip's configuration.
-        offline: refuse rather than ask an index.
         report: called with the progress as it changes, from any thread.
+        stored: called with each pin as soon as the store has it, from any thread.
 
     Raises:
-        ToolError: pip cannot bring something, or it is not to be asked.
+        ToolError: pip cannot bring something.
         IntegrityError: a file is not what the lock names, or is no sound wheel.
     """
-    if offline:
-        names = ", ".join(map(str, pins[:5])) + (" …" if len(pins) > 5 else "")
-        raise ToolError(f"The store lacks {names}", "Run it once without --offline.")
+    store, root, environ = request.store, request.project.root, request.environ
     workers = max(2, min(4, os.cpu_count() or 2))
     progress = Progress(total=len(pins), report=report)
     with store.temporary() as folder, ExitStack() as stack:
@@ -62,10 +57,14 @@ def fetch(
         unpacking = stack.enter_context(ThreadPoolExecutor(workers))
         unpacker = _Unpacker(store, folder, progress)
         stack.callback(unpacker.close)
-        unpacked: dict[Future[str], Pin] = {}
+        unpacked: list[Future[None]] = []
+
+        def store_it(archive: Archive) -> None:
+            choice.remember(store, archive.pin, interpreter, unpacker.unpack(archive))
+            stored(archive.pin)
 
         def unpack(archive: Archive) -> None:
-            unpacked[unpacking.submit(unpacker.unpack, archive)] = archive.pin
+            unpacked.append(unpacking.submit(store_it, archive))
 
         try:
             left = []
@@ -85,7 +84,7 @@ def fetch(
                 for archive in sorted(task.result(), key=lambda one: -one.path.stat().st_size):
                     unpack(archive)
             for done in as_completed(unpacked):
-                choice.remember(store, unpacked[done], interpreter, done.result())
+                done.result()
         except BaseException:
             fetching.shutdown(wait=False, cancel_futures=True)
             unpacking.shutdown(wait=False, cancel_futures=True)

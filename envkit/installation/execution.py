@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit.changes import Change
-from envkit.environment import halves, patch
+from envkit.environment import halves, patch, usage
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.tree import AlteredError
-from envkit.errors import EnvkitError
+from envkit.errors import MissingError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
-from envkit.installation.plan import Plan
+from envkit.installation.plan import Plan, Request
 from envkit.quantities import count
-from envkit.store.layout import Store
 
 if TYPE_CHECKING:
     from envkit.fetching.progress import Report
@@ -30,7 +27,7 @@ class Outcome(NamedTuple):
         changes: what is different to a user.
         touched: whether `.venv` is another one than before.
         distributions: how many the environment has.
-        fetched: how many of them were brought into the store.
+        fetched: how many of them were fetched by this command.
         compiling: whether byte-code is still being made, behind the user's back.
     """
 
@@ -60,7 +57,8 @@ def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _
             return _apply(chosen, report, say)
         except AlteredError as altered:
             # Each time there is one entry less that could be altered.
-            entry = _set_aside(chosen.request.store, altered)
+            entry = chosen.request.store.put_aside(altered.source)
+            usage.distrust(chosen.request.store, entry.name)
             say(f"{entry} was altered in the store; it is set aside and made anew")
             chosen = plans.make(chosen.request)
 
@@ -72,16 +70,22 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
     home = Home(request.project.root, store)
     if not request.replace:
         halves.refuse_foreign(home.live)
+    if home.copies and chosen.live.record is None:
+        say(
+            f"The store, {store.root}, is on another filesystem: files are copied, not linked. "
+            "A [tool.envkit] store beside the project would save time and space"
+        )
+    fetched = 0
     if chosen.lacking:
         say(f"Fetching {count(len(chosen.lacking), 'distribution')}")
-        _fetch(chosen, home, report)
+        fetched = _supply(chosen, home, report, say)
     wanted = composition.compose(chosen, home, say)
     with home.locked(say):
         live = chosen.live.refreshed()
         changes = halves.changes(live, {part.name: part.version for part in wanted.parts})
         touched = not live.has(wanted) or live.is_drifted(chosen.interpreter)
         if touched:
-            live = _turn(live, Half(home.spare), wanted)
+            live = _turn(live, Half(home.spare), wanted, request)
         elif config.compile == "now" and live.lacks_bytecode(wanted):
             patch.add_bytecode(live, wanted)
         else:
@@ -93,16 +97,16 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         changes=changes,
         touched=touched,
         distributions=len(chosen.pins),
-        fetched=len(chosen.lacking),
+        fetched=fetched,
         compiling=compiling,
     )
 
 
-def _fetch(chosen: Plan, home: Home, report: Report) -> None:
-    """Fetch what the store lacks, and meanwhile make what does not depend on it."""
+def _supply(chosen: Plan, home: Home, report: Report, say: Callable[[str], None]) -> int:
+    """Bring what the store lacks, and meanwhile make what does not depend on it."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from envkit.installation import downloads
+    from envkit.installation.supply import supply
 
     request = chosen.request
     with ThreadPoolExecutor(1) as beside:
@@ -113,19 +117,12 @@ def _fetch(chosen: Plan, home: Home, report: Report) -> None:
             home=home,
             prompt=request.project.name,
         )
-        downloads.fetch(
-            request.store,
-            chosen.lacking,
-            chosen.interpreter,
-            root=request.project.root,
-            environ=request.environ,
-            offline=request.offline,
-            report=report,
-        )
+        fetched = supply(chosen, report=report, say=say)
         prepared.result()
+    return fetched
 
 
-def _turn(live: Half, spare: Half, wanted: Wanted) -> Half:
+def _turn(live: Half, spare: Half, wanted: Wanted, request: Request) -> Half:
     """Bring the spare to what is wanted and let it become `.venv`; return the half that is that."""
     if spare.has(wanted) and not spare.changed_folders():
         halves.restamp(spare, wanted)
@@ -133,18 +130,14 @@ def _turn(live: Half, spare: Half, wanted: Wanted) -> Half:
         patch.patch(spare, wanted)
     if halves.swap(live, spare):
         return spare
-    patch.patch(live, wanted)
-    return live
-
-
-def _set_aside(store: Store, altered: AlteredError) -> str:
-    """Take an entry that is not what it was out of use, and return its path."""
-    bucket_and_name = Path(altered.source).relative_to(store.root).parts[:2]
-    entry = store.root.joinpath(*bucket_and_name)
-    aside = store.root / "set-aside"
-    aside.mkdir(exist_ok=True)
     try:
-        entry.rename(aside / f"{entry.name}-{os.getpid()}")
-    except OSError as error:
-        raise EnvkitError(f"{entry} was altered and cannot be set aside: {error}") from None
-    return str(entry)
+        before = composition.recompose(
+            live, wanted.home, store=request.store, prompt=request.project.name
+        )
+    except MissingError:
+        before = None
+    patch.patch(live, wanted)
+    if before:
+        # As after an exchange, the spare is what was there before.
+        patch.patch(spare, before)
+    return live

@@ -32,6 +32,7 @@ class Request(NamedTuple):
         overridden: whether options stand against the settings, so that `install` without them
             would make another environment.
         replace: take the place of a `.venv` that somebody else made.
+        revision: the commit in git whose locks are meant; empty for those that are there now.
     """
 
     project: Project
@@ -41,6 +42,7 @@ class Request(NamedTuple):
     offline: bool = False
     overridden: bool = False
     replace: bool = False
+    revision: str = ""
 
     @property
     def has_project(self) -> bool:
@@ -57,6 +59,7 @@ class Plan(NamedTuple):
         pins: what the locks say for it.
         entries: the folder of the store's entry for each pin that it has one for.
         inputs: the files that were read, each with its state before.
+        content: the digest, in hex, of what they held.
         live: `.venv` as it was found.
         changes: what will be different to a user.
         changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
@@ -68,6 +71,7 @@ class Plan(NamedTuple):
     pins: tuple[Pin, ...]
     entries: Mapping[Pin, str]
     inputs: Mapping[str, str]
+    content: str
     live: Half
     changes: tuple[Change, ...]
     changed: bool
@@ -85,11 +89,22 @@ def make(request: Request) -> Plan:
         UsageError: a lock is missing, stale, not readable, or not for this interpreter.
         MissingError: there is no interpreter that the project can use.
     """
+    while True:
+        files = {str(path): stamp.state_of(str(path)) for path in _input_files(request)}
+        made = _make(request, files)
+        # What was read has to be what the environment is going to be known by.
+        if stamp.are_unchanged(files):
+            return made
+
+
+def _make(request: Request, files: Mapping[str, str]) -> Plan:
     project = request.project
-    files = {str(path): stamp.state_of(str(path)) for path in _input_files(request)}
-    locks = [lock.read(group.lock) for group in request.groups]
-    for group, one in zip(request.groups, locks, strict=True):
-        check_fresh(project, group, one)
+    locks = _locks(request)
+    content = stamp.content_digest(list(files))
+    if request.revision:
+        # Made from what these files held once, it is not what they hold now.
+        content = request.revision
+        files = {**files, **{str(group.lock): content for group in request.groups}}
     python = find_interpreter(project, locks, request.store, request.environ)
     pins = lock.select(locks, python.markers)
     entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
@@ -104,10 +119,30 @@ def make(request: Request) -> Plan:
         pins=pins,
         entries=entries,
         inputs=files,
+        content=content,
         live=live,
         changes=changes,
         changed=bool(changes) or len(entries) < len(pins) or live.is_drifted(python),
     )
+
+
+def _locks(request: Request) -> list[Lock]:
+    """Return the locks of a request: those that are there, which must be fresh, or a commit's."""
+    project = request.project
+    if not request.revision:
+        locks = [lock.read(group.lock) for group in request.groups]
+        for group, one in zip(request.groups, locks, strict=True):
+            check_fresh(project, group, one)
+        return locks
+    from envkit import git
+
+    locks = []
+    for group in request.groups:
+        text = git.show(project.root, request.revision, group.lock.name)
+        if text is None:
+            raise UsageError(f"There was no {group.lock.name} in {request.revision[:10]}")
+        locks.append(lock.parse(text, Path(f"{request.revision[:10]}:{group.lock.name}")))
+    return locks
 
 
 def check_fresh(project: Project, group: Group, one: Lock) -> None:

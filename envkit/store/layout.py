@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from envkit import mutex
 from envkit.errors import EnvkitError, UsageError
 
 
@@ -33,6 +35,15 @@ class Store(NamedTuple):
     def builds(self) -> Path:
         """Wheels built here, each under the sha256 of its sdist and what it was built for."""
         return self.root / "builds-v1"
+
+    def places(self, name: str) -> tuple[str, str]:
+        """Return where an entry of this name can be, one that has a distribution."""
+        return f"{self.wheels}/{name}", f"{self.builds}/{name}"
+
+    def entries(self) -> list[Path]:
+        """Return the folders of all wheels, builds and byte-code."""
+        buckets = (self.wheels, self.builds, self.bytecode)
+        return sorted(path for bucket in buckets if bucket.is_dir() for path in bucket.iterdir())
 
     @property
     def bytecode(self) -> Path:
@@ -69,20 +80,62 @@ class Store(NamedTuple):
         """The other halves of environments, one for each project."""
         return self.root / "spares-v1"
 
+    @property
+    def set_aside(self) -> Path:
+        """Entries that were found altered, which nothing uses any more."""
+        return self.root / "set-aside"
+
+    @property
+    def collection(self) -> str:
+        """The file that who uses entries holds together, and who takes them away alone."""
+        return f"{self.root}/collection.lock"
+
     def prepare(self) -> None:
         """Make the store's folder if it is not there.
 
         Raises:
-            UsageError: it cannot be made or written to.
+            UsageError: it cannot be made or written to, or others can write to it as well.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            (self.root / "tmp").mkdir(exist_ok=True)
+            (self.root / "tmp").mkdir(exist_ok=True, mode=0o755)
         except OSError as error:
             raise UsageError(
                 f"{self.root}: the store cannot be written: {error.strerror}",
                 "Name another folder with $ENVKIT_STORE or [tool.envkit] store.",
             ) from None
+        refuse_shared(str(self.root))
+        # What others could write, they could alter, whatever the user's umask has to say of it.
+        os.umask(os.umask(0o022) | 0o022)
+
+    @contextmanager
+    def in_use(self, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Keep every entry where it is; many can do so at once.
+
+        Args:
+            say: called with a line if a collection is going on and has to be waited for.
+        """
+        self.prepare()
+        with mutex.hold(self.collection, shared=True, what="a collection of the store", say=say):
+            yield
+
+    def put_aside(self, path: str) -> Path:
+        """Take the entry that a file belongs to out of use, and return where the entry was.
+
+        Raises:
+            EnvkitError: the filesystem refuses.
+        """
+        entry = self.root.joinpath(*Path(path).relative_to(self.root).parts[:2])
+        try:
+            self.set_aside.mkdir(exist_ok=True, mode=0o755)
+            entry.rename(self.set_aside / f"{entry.name}-{os.getpid()}")
+        except FileNotFoundError:
+            pass  # somebody else was first
+        except OSError as error:
+            raise EnvkitError(
+                f"{entry} was altered and cannot be set aside: {error.strerror}"
+            ) from None
+        return entry
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -145,6 +198,34 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Store:
     if not folder.is_absolute():
         raise UsageError("There is no home folder to keep the store in", "Set $ENVKIT_STORE.")
     return Store(root=folder)
+
+
+def refuse_shared(path: str) -> None:
+    """Make sure that a folder or file is this user's or root's, and that nobody else can write it.
+
+    Raises:
+        UsageError: it is somebody else's, or others can write it; the message says which.
+    """
+    status = os.stat(path)
+    if status.st_uid not in (0, os.geteuid()):
+        raise UsageError(
+            f"{path} belongs to {_user(status.st_uid)}, who could change what is installed from it",
+            "A store is one user's: name one of your own with $ENVKIT_STORE.",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"{path} can be written by others, who could change what is installed from it",
+            f"Take that away (`chmod go-w {path}`) if you trust what is in it.",
+        )
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
 
 
 def publish(draft: Path, entry: Path) -> None:

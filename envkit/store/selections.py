@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from envkit.store.layout import Store
-from envkit.store.manifest import MANIFEST
+from envkit.store.layout import Store, refuse_shared
 
 
 def find(store: Store, key: str) -> str | None:
@@ -14,6 +13,9 @@ def find(store: Store, key: str) -> str | None:
     Args:
         store: the store.
         key: what the choice was made by, as a file's name.
+
+    Raises:
+        UsageError: the entry is another user's, or can be written by others.
     """
     folder = store.selections
     try:
@@ -21,7 +23,11 @@ def find(store: Store, key: str) -> str | None:
     except OSError:
         return None
     entry = os.path.normpath(f"{folder}/{target}")
-    return entry if os.path.exists(f"{entry}/{MANIFEST}") else None
+    try:
+        refuse_shared(entry)
+    except FileNotFoundError:
+        return None
+    return entry
 
 
 def remember(store: Store, key: str, entry: str) -> None:

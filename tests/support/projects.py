@@ -38,7 +38,10 @@ SITE = f"lib/python{PYTHON}/site-packages"
 _LIMIT = 120
 
 # What a store keeps beside distributions, and what belongs to the projects that used it.
-_PROJECTS_OWN = {"spares-v1", "ready-v1", "tmp", "background.lock", "set-aside"}
+_PROJECTS_OWN = {
+    *("spares-v1", "ready-v1", "tmp", "set-aside", "collected"),
+    *("background.lock", "collection.lock", "fetching.lock"),
+}
 
 
 class Node(NamedTuple):

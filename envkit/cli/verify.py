@@ -1,0 +1,113 @@
+"""`envkit verify`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from envkit import project, render, verification
+from envkit import status as inspection
+from envkit.cli.installer import request_for, store_here
+from envkit.cli.output import Meter, Output, printable
+from envkit.environment.comparison import DEPTHS, Depth
+from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
+from envkit.quantities import count
+from envkit.verification import BadEntry, Difference, Report, Verification
+
+# More files than this are summed up, unless more is asked for.
+_FEW = 20
+
+
+@click.command()
+@click.option(
+    "--depth",
+    type=click.Choice(DEPTHS),
+    default=DEPTHS[0],
+    show_default=True,
+    help="Look at names and links, also at sizes and times, or also at the content of each file.",
+)
+@click.option("--fix", is_flag=True, help="Restore the files that are not as they should be.")
+@click.option("--store", "whole_store", is_flag=True, help="Verify the store, not the environment.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is found as JSON.")
+@click.pass_obj
+def verify(output: Output, depth: Depth, fix: bool, whole_store: bool, as_json: bool) -> int:
+    """Compare every file of the environment with the lock; exit 1 on a difference.
+
+    With --store, every entry of the store is compared with its manifest; one that differs is set
+    aside, and fetched anew when it is needed.
+    """
+    if fix and whole_store:
+        raise click.UsageError("--fix restores an environment; entries of a store are fetched anew")
+    found = project.find(Path.cwd(), os.environ) if not whole_store else None
+    report = _reporter(output)
+    if found is None:
+        return _verify_store(output, depth, report, as_json=as_json)
+    request = request_for(found, inspection.installed_groups(found))
+    work = verification.fix if fix else verification.verify
+    with request.store.in_use(output.say):
+        result = work(request, depth, report=report, say=output.say)
+    output.clear()
+    if as_json:
+        click.echo(render.as_json({"good": result.good, "fixed": fix, **result._asdict()}))
+    else:
+        _show(output, result, fixed=fix)
+    return EXIT_DONE if result.good or (fix and result.is_lock) else EXIT_DIFFERENCE
+
+
+def _verify_store(output: Output, depth: Depth, report: Report, *, as_json: bool) -> int:
+    store = store_here()
+    checked, bad = verification.verify_store(store, depth, report=report, say=output.say)
+    output.clear()
+    if as_json:
+        values = {"good": not bad, "store": store.root, "entries": checked, "set_aside": bad}
+        click.echo(render.as_json(values))
+    else:
+        for one in bad:
+            _show_entry(output, one)
+        click.echo(f"{count(checked, 'entry', 'entries')}, {len(bad)} set aside")
+    return EXIT_DIFFERENCE if bad else EXIT_DONE
+
+
+def _reporter(output: Output) -> Report:
+    meter = Meter(output, "Reading")
+    return lambda done, total: meter.update_bytes(done=done, total=total)
+
+
+def _show(output: Output, result: Verification, *, fixed: bool) -> None:
+    _list(output, result.differences)
+    for line in render.change_lines(result.changes):
+        click.echo(f"not the lock's: {line}")
+    summary = f"{count(result.files, 'file')} compared by {result.depth}"
+    number = len(result.differences)
+    if not number:
+        click.echo(f"{summary}: all as they should be")
+    else:
+        different = count(number, "difference")
+        click.echo(f"{summary}: {different}{', put right' if fixed else ''}")
+        if not fixed:
+            output.say("`envkit verify --fix` restores these files")
+    if result.unknown:
+        output.detail(f"{count(result.unknown, 'file')} of byte-code that Python wrote itself")
+    if result.reason:
+        output.warn(f"The lock could not be compared: {result.reason}")
+    elif result.changes:
+        output.warn("The environment is not what the lock says: run `envkit install`")
+
+
+def _show_entry(output: Output, one: BadEntry) -> None:
+    click.echo(printable(f"{one.entry} ({one.name}) is not what it was, and is set aside:"))
+    _list(output, one.differences)
+    for place in one.projects:
+        click.echo(printable(f"  used by {place}: run `envkit install` there"))
+
+
+def _list(output: Output, differences: Sequence[Difference]) -> None:
+    shown = differences if output.verbose else differences[:_FEW]
+    for one in shown:
+        whose = f" ({one.distribution})" if one.distribution else ""
+        click.echo(printable(f"  {one.kind}: {one.path}{whose}"))
+    if len(shown) < len(differences):
+        click.echo(f"  … and {len(differences) - len(shown)} more (`envkit -v verify` lists all)")

@@ -1,0 +1,86 @@
+"""What git knows of a project's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from envkit import process
+from envkit.errors import MissingError, UsageError
+
+# The separators of fields and of commits: they cannot be in a subject (git-log(1), %x).
+_FIELD, _END = "\x1f", "\x1e"
+
+
+class Commit(NamedTuple):
+    """A commit: its hash in full, its date as YYYY-MM-DD, the first line of its message."""
+
+    revision: str
+    date: str
+    subject: str
+
+
+def resolve(root: Path, revision: str) -> str:
+    """Return the hash of the commit that a revision names (gitrevisions(7)).
+
+    Raises:
+        UsageError: the folder is in no repository, or the revision names no commit in it.
+        MissingError: there is no git.
+    """
+    command = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    done = _git(root, command)
+    if done.returncode:
+        refuse_outside(root)
+        raise UsageError(
+            f"{revision!r} names no commit in this repository",
+            "`envkit history` lists the commits that changed a lock.",
+        )
+    return done.stdout.strip()
+
+
+def refuse_outside(root: Path) -> None:
+    """Make sure that a folder is in a git repository.
+
+    Raises:
+        UsageError: it is not.
+        MissingError: there is no git.
+    """
+    done = _git(root, ["rev-parse", "--is-inside-work-tree"])
+    if done.returncode:
+        raise UsageError(f"{root}: git cannot be asked: {done.last_lines(1)}")
+
+
+def show(root: Path, commit: str, name: str) -> str | None:
+    """Return what a file of a folder held in a commit; None if it was not there.
+
+    Args:
+        root: the folder.
+        commit: the commit's hash.
+        name: the file's name in the folder.
+    """
+    done = _git(root, ["show", f"{commit}:./{name}"])
+    return None if done.returncode else done.stdout
+
+
+def log(root: Path, names: Sequence[str], limit: int) -> Iterator[Commit]:
+    """Yield the commits that changed some files of a folder, the newest first; none without git.
+
+    Args:
+        root: the folder.
+        names: the files' names in it.
+        limit: how many commits at most.
+    """
+    form = f"--format=%H{_FIELD}%cs{_FIELD}%s{_END}"
+    try:
+        done = _git(root, ["log", f"--max-count={limit}", form, "--", *names])
+    except MissingError:
+        return
+    if done.returncode == 0:
+        for record in done.stdout.split(_END)[:-1]:
+            revision, date, subject = record.strip().split(_FIELD)
+            yield Commit(revision, date, subject)
+
+
+def _git(root: Path, arguments: Sequence[str]) -> process.Completed:
+    return process.run(["git", "-C", str(root), "--no-pager", *arguments])
