@@ -177,12 +177,24 @@ def read(root: Path, environ: Mapping[str, str]) -> Project | None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{file.name}: tool.envkit: must be a table")
+    _refuse_unusable(str(root))
     return Project(
         root=root,
         settings_file=file,
         pyproject=pyproject,
         config=load(table, file=file, environ=environ),
     )
+
+
+def _refuse_unusable(path: str) -> None:
+    """Make sure that a path can stand in scripts, which have lines and are UTF-8."""
+    is_utf8 = path.encode("utf-8", "replace").decode() == path
+    if not is_utf8 or set(path) & {"\n", "\r", "\t"}:
+        raise UsageError(
+            f"{path!r}: an environment's scripts cannot name a path with line breaks, tabs, or "
+            "what is not UTF-8",
+            "Rename the folder.",
+        )
 
 
 def with_option(project: Project, key: str, value: object, option: str) -> Project:

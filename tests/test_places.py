@@ -16,9 +16,9 @@ NAMES = {
     "beyond-ascii": "проект-ü-项目",
     "quotes": 'it\'s "mine" $HOME `x` ;&',
     "long": "/".join(["long" * 12] * 4),
-    "not-utf-8": os.fsdecode(b"caf\xe9"),
-    "a-line-break": "two\nlines",
 }
+
+UNUSABLE = {"not-utf-8": os.fsdecode(b"caf\xe9"), "a-line-break": "two\nlines", "a-tab": "a\tb"}
 
 
 def works(project: Project, keys: tuple[str, ...] = KEYS) -> None:
@@ -26,7 +26,7 @@ def works(project: Project, keys: tuple[str, ...] = KEYS) -> None:
     expected = {key.rpartition("-")[0]: key.rpartition("-")[2] for key in keys}
     assert project.installed() == expected
     assert project.envkit("verify", "--depth", "hashes").code == 0
-    assert project.script("hello").code == 0
+    assert project.script("commands").code == 3
     assert project.envkit("run", "--", "python", "-c", "import alpha").code == 0
 
 
@@ -50,9 +50,18 @@ def test_the_name_of_a_project(machine: Machine, name: str) -> None:
     there_and_back(machine.project(NAMES[name]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_name_that_no_script_can_have(machine: Machine, name: str) -> None:
+    project = machine.project(UNUSABLE[name])
+    result = project.envkit("install")
+    assert result.code == 2, result.text
+    assert repr(str(project.root)) in result.err
+    assert "Rename the folder" in result.err
+
+
+@pytest.mark.parametrize("name", [*NAMES, *UNUSABLE])
 def test_the_name_of_the_store(machine: Machine, name: str) -> None:
-    target = machine.folder / NAMES[name] / "store"
+    target = machine.folder / {**NAMES, **UNUSABLE}[name] / "store"
     target.parent.mkdir(parents=True)
     machine.store.rename(target)
     machine.store = target

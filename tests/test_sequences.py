@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support import Distribution, Index
@@ -68,7 +68,8 @@ def sequence(store: Path, pool: list[Distribution], wanted: list[Sequence[str]],
             project.lock(*chosen)
             project.install()
             if before and chance.random() < 0.3:
-                assert project.envkit("rollback").code == 0
+                # Two locks can be the same: then there is nothing to go back to.
+                assert project.envkit("rollback").code in (0, 2)
                 project.install()
             _edit(project, chance)
         # The same lock once more is not looked at below the top: another one comes in between.
@@ -139,6 +140,7 @@ def test_the_end_depends_on_the_last_lock_alone(
     run = settings(
         max_examples=MANY if thorough else FEW,
         deadline=None,
+        phases=[Phase.explicit, Phase.generate],
         derandomize=not thorough,
         suppress_health_check=list(HealthCheck),
         database=None,

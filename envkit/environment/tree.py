@@ -312,21 +312,22 @@ def _clear(path: str, files: dict[str, Leaf], folders: set[str]) -> dict[str, Le
 
 
 def _is_same(entry: os.DirEntry[str], leaf: Leaf) -> bool:
-    if type(leaf) is Linked:
-        return entry.inode() == leaf.inode
+    if type(leaf) is Linked and entry.inode() == leaf.inode:
+        return True
     return _is_right(entry.path, leaf)
 
 
 def _is_right(path: str, leaf: Leaf) -> bool:
     try:
         status = os.lstat(path)
-        if isinstance(leaf, Linked):
-            return status.st_ino == leaf.inode
+        if isinstance(leaf, Linked) and status.st_ino == leaf.inode:
+            return True
         if isinstance(leaf, Pointed):
             return stat.S_ISLNK(status.st_mode) and os.readlink(path) == leaf.target
         if not stat.S_ISREG(status.st_mode):
             return False
-        if isinstance(leaf, Copied):
+        if isinstance(leaf, (Linked, Copied)):
+            # What could not be linked was copied.
             return (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
         with open(path, "rb") as file:
             same = file.read() == leaf.content
