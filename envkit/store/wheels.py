@@ -6,7 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from envkit.errors import IntegrityError
+from envkit.errors import EnvkitError, IntegrityError
+from envkit.quantities import bytes_text
 from envkit.store import digest, manifest, record
 from envkit.store.archive import Wheel
 from envkit.store.layout import publish
@@ -19,7 +20,9 @@ _INSTALLER = b"envkit\n"
 _ADDED = ("RECORD", "INSTALLER", "REQUESTED")
 
 
-def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> None:
+def add(
+    archive: Path, *, name: str, sha256: str, entry: Path, draft: Path, version: str = ""
+) -> None:
     """Unpack a wheel into an entry of the store.
 
     Args:
@@ -28,9 +31,11 @@ def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> N
         sha256: the digest, in hex, that the archive has to have.
         entry: where the entry is to appear; if it is there already, nothing is done.
         draft: a path on the store's filesystem to make it at.
+        version: the version that it has to be; any if empty.
 
     Raises:
         IntegrityError: the archive is not the one meant, or is damaged or hostile.
+        EnvkitError: the filesystem has no room for what is in it.
         OSError: the disk refuses.
     """
     if entry.is_dir():
@@ -41,9 +46,27 @@ def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> N
             f"{archive.name}: its sha256 is {found}, not {sha256}",
             "Nothing was installed from it. The index serves another file than the lock names.",
         )
-    with Wheel(archive, name) as wheel:
+    with Wheel(archive, name, version) as wheel:
+        _refuse_too_large(wheel, archive.name, draft.parent)
         _unpack(wheel, draft)
     publish(draft, entry)
+
+
+def _refuse_too_large(wheel: Wheel, label: str, folder: Path) -> None:
+    """Refuse at once what a filesystem has no room for, whether it is hostile or just large.
+
+    No more than this is ever written, since a file that unpacks to more than the archive says is
+    refused as well.
+    """
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    # Some filesystems, of networks mostly, do not say how large they are.
+    if status.f_blocks and wheel.size > free:
+        raise EnvkitError(
+            f"{label} unpacks to {bytes_text(wheel.size)}, and the store's filesystem has "
+            f"{bytes_text(free)} free",
+            "Make room, or name another folder with $ENVKIT_STORE or [tool.envkit] store.",
+        )
 
 
 def _unpack(wheel: Wheel, draft: Path) -> None:
@@ -53,29 +76,45 @@ def _unpack(wheel: Wheel, draft: Path) -> None:
     replaced = {f"{SITE}/{wheel.dist_info}/{name}" for name in _ADDED}
     for member in sorted(wheel.members, key=lambda member: member.place):
         if member.place not in replaced:
-            folder = _folder(tree, member.place.rpartition("/")[0], folders)
-            folder.append(wheel.extract(member, f"{tree}/{member.place}"))
+            try:
+                folder = _folder(tree, member.place.rpartition("/")[0], folders)
+                folder.append(wheel.extract(member, f"{tree}/{member.place}"))
+            except FileExistsError:
+                # No two members have one place. To a filesystem that folds case, or composes
+                # accents, different names can be one; to others they may well be two.
+                raise wheel.damaged(
+                    f"member {member.info.filename!r} and another have one name on this filesystem"
+                ) from None
     _sort_scripts(tree, folders)
     _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
     about = Manifest(
         path=str(draft),
-        name=wheel.metadata["Name"],
-        version=wheel.metadata.get("Version", ""),
+        name=wheel.name,
+        version=wheel.version,
         dist_info=wheel.dist_info,
-        requires=tuple(wheel.metadata.get_all("Requires-Dist", ())),
-        console_scripts=wheel.entry_points("console_scripts"),
-        gui_scripts=wheel.entry_points("gui_scripts"),
+        requires=wheel.requires,
+        console_scripts=wheel.console_scripts,
+        gui_scripts=wheel.gui_scripts,
         scripts=tuple(sorted(file.name for file in folders.get(SCRIPTS, ()))),
         has_headers=any(folder.partition("/")[0] == HEADERS for folder in folders),
     )
-    ordered = {folder: tuple(sorted(folders[folder])) for folder in sorted(folders)}
+    ordered = {
+        folder: tuple(sorted(folders[folder])) for folder in sorted(folders) if folders[folder]
+    }
     manifest.write(str(draft), about, ordered)
 
 
 def _folder(tree: Path, folder: str, folders: dict[str, list[File]]) -> list[File]:
-    """Return the list of a folder's files, making the folder when it is first met."""
+    """Return the list of a folder's files, making the folder when it is first met.
+
+    Raises:
+        FileExistsError: the filesystem takes its name for that of another one.
+    """
     if folder not in folders:
-        os.makedirs(os.path.join(tree, folder), exist_ok=True)
+        parent, _, name = folder.rpartition("/")
+        if name:
+            _folder(tree, parent, folders)
+            os.mkdir(os.path.join(tree, folder))
         folders[folder] = []
     return folders[folder]
 
