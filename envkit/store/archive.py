@@ -16,12 +16,13 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envkit.errors import IntegrityError
 from envkit.store.container import Container, is_name
 from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, File
+from envkit.versions import is_pinned
 
 # Where the folders of `NAME.data` go; the two kinds of library are one folder in an environment.
 _SCHEMES = {"purelib": SITE, "platlib": SITE, "data": DATA, "headers": HEADERS, "scripts": SCRIPTS}
@@ -243,7 +244,7 @@ class Wheel:
             raise self.damaged(
                 f"its metadata has {found[:80]!a} for a version, which is none (PEP 440)"
             ) from None
-        if version and canonicalize_version(found) != canonicalize_version(version):
+        if version and not is_pinned(found, version):
             raise self.damaged(f"its metadata has version {found[:80]}, not {version}")
         return found
 
