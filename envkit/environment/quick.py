@@ -93,7 +93,7 @@ def _is_abandoned(found: stamp.Stamp) -> bool:
         return False
     import fcntl
 
-    descriptor = os.open(found["lacking"][0], os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(found["lacking"][0], os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,8 +11,7 @@ from envkit.changes import Change
 from envkit.environment import halves, patch
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.environment.tree import AlteredError
-from envkit.errors import EnvkitError
+from envkit.errors import AlteredError, EnvkitError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan
@@ -145,6 +144,8 @@ def _set_aside(store: Store, altered: AlteredError) -> str:
     aside.mkdir(exist_ok=True)
     try:
         entry.rename(aside / f"{entry.name}-{os.getpid()}")
+    except FileNotFoundError:
+        pass  # gone altogether
     except OSError as error:
         raise EnvkitError(f"{entry} was altered and cannot be set aside: {error}") from None
     return str(entry)

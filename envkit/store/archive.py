@@ -52,6 +52,7 @@ class Wheel:
     """An open wheel, its names checked and its metadata read.
 
     Attributes:
+        label: what messages call it.
         name: the distribution's name as its metadata writes it.
         version: its version.
         requires: its `Requires-Dist` lines.
@@ -75,6 +76,7 @@ class Wheel:
             version: the version that it has to be; any if empty.
         """
         self._container = Container(path)
+        self.label = self._container.label
         self.size = self._container.size
         try:
             self.dist_info = self._find_dist_info(name)
@@ -168,7 +170,7 @@ class Wheel:
         found = [folder for folder in folders if _is_dist_info(folder)]
         one = found[0] if len(found) == 1 else ""
         if not one.endswith(".dist-info") or canonicalize_name(one.split("-")[0]) != name:
-            what = ", ".join(sorted(found)) or "none"
+            what = ", ".join(sorted(found)[:3]) or "none"
             raise self.damaged(f"it should have one .dist-info folder, of {name}; it has {what}")
         return one
 

@@ -35,6 +35,7 @@ class Container:
     """An open zip file, all its members looked at and none of them unpacked.
 
     Attributes:
+        label: what messages call it.
         files: the members that are files, in the archive's order.
 
     Raises:
@@ -43,7 +44,7 @@ class Container:
     """
 
     def __init__(self, path: Path) -> None:
-        self._label = path.name if path.name.isprintable() else ascii(path.name)
+        self.label = path.name if path.name.isprintable() else ascii(path.name)
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -106,7 +107,7 @@ class Container:
     def damaged(self, what: str) -> IntegrityError:
         """Return the error that says what is wrong with this file."""
         return IntegrityError(
-            f"{self._label}: {what}",
+            f"{self.label}: {what}",
             "The wheel itself is at fault: pin another version, or tell its authors.",
         )
 

@@ -38,8 +38,11 @@ def add(
         EnvkitError: the filesystem has no room for what is in it.
         OSError: the disk refuses.
     """
-    if entry.is_dir():
+    if (entry / manifest.MANIFEST).is_file():
         return
+    if entry.is_dir():
+        # It came whole, and lost something since. Of use to nobody, it goes where the draft goes.
+        entry.rename(draft.with_name(f"{draft.name}-damaged"))
     found = digest.sha256(archive)
     if found != sha256:
         raise IntegrityError(
@@ -47,12 +50,12 @@ def add(
             "Nothing was installed from it. The index serves another file than the lock names.",
         )
     with Wheel(archive, name, version) as wheel:
-        _refuse_too_large(wheel, archive.name, draft.parent)
+        _refuse_too_large(wheel, draft.parent)
         _unpack(wheel, draft)
     publish(draft, entry)
 
 
-def _refuse_too_large(wheel: Wheel, label: str, folder: Path) -> None:
+def _refuse_too_large(wheel: Wheel, folder: Path) -> None:
     """Refuse at once what a filesystem has no room for, whether it is hostile or just large.
 
     No more than this is ever written, since a file that unpacks to more than the archive says is
@@ -63,7 +66,7 @@ def _refuse_too_large(wheel: Wheel, label: str, folder: Path) -> None:
     # Some filesystems, of networks mostly, do not say how large they are.
     if status.f_blocks and wheel.size > free:
         raise EnvkitError(
-            f"{label} unpacks to {bytes_text(wheel.size)}, and the store's filesystem has "
+            f"{wheel.label} unpacks to {bytes_text(wheel.size)}, and the store's filesystem has "
             f"{bytes_text(free)} free",
             "Make room, or name another folder with $ENVKIT_STORE or [tool.envkit] store.",
         )
