@@ -139,11 +139,16 @@ def test_no_page_is_worse_than_an_error(content: bytes, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b'{"files": 1}', b'{"files": [{}]}', b'{"files": [{"hashes": 1}]}']
+    "content",
+    [
+        *(b"[]", b"{}", b'{"files": 1}', b'{"files": [{}]}', b'{"files": [{"hashes": 1}]}'),
+        b'{"files": [{"hashes": {"sha256": "a"}, "filename": 1, "url": "x"}]}',
+        b"[" * 100_000,
+    ],
 )
 def test_no_page_of_an_index(content: bytes) -> None:
     with pytest.raises(ValueError, match="is not a page of an index"):
-        pages.parse(content, simple.JSON, "https://a.invalid/", set())
+        pages.parse(content, simple.JSON, "https://a.invalid/", {"a"})
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,10 @@ def ranks(python: Interpreter, cache: Path) -> Mapping[str, int]:
     remembered = cache / f"tags-{digest.sha256_of(text)[:24]}.json"
     try:
         tags = json.loads(remembered.read_bytes())
-    except (OSError, ValueError):
+        known = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+    except (OSError, ValueError, RecursionError):
+        known = False
+    if not known:
         completed = process.run([python.executable, "-I", "-S", "-c", _TAGS, folder], cwd=Path("/"))
         if completed.returncode:
             return {}
