@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -42,7 +44,8 @@ def add(
         return
     if entry.is_dir():
         # It came whole, and lost something since. Of use to nobody, it goes where the draft goes.
-        entry.rename(draft.with_name(f"{draft.name}-damaged"))
+        with contextlib.suppress(FileNotFoundError):
+            entry.rename(draft.with_name(f"{draft.name}-damaged"))
     found = digest.sha256(archive)
     if found != sha256:
         raise IntegrityError(
@@ -51,7 +54,13 @@ def add(
         )
     with Wheel(archive, name, version) as wheel:
         _refuse_too_large(wheel, draft.parent)
-        _unpack(wheel, draft)
+        try:
+            _unpack(wheel, draft)
+        except FileExistsError as error:
+            # No two members have one place. To a filesystem that folds case, or composes accents,
+            # different names can be one; to others they may well be two.
+            name = os.path.basename(str(error.filename))
+            raise wheel.damaged(f"{name!r} and another have one name on this filesystem") from None
     publish(draft, entry)
 
 
@@ -79,15 +88,8 @@ def _unpack(wheel: Wheel, draft: Path) -> None:
     replaced = {f"{SITE}/{wheel.dist_info}/{name}" for name in _ADDED}
     for member in sorted(wheel.members, key=lambda member: member.place):
         if member.place not in replaced:
-            try:
-                folder = _folder(tree, member.place.rpartition("/")[0], folders)
-                folder.append(wheel.extract(member, f"{tree}/{member.place}"))
-            except FileExistsError:
-                # No two members have one place. To a filesystem that folds case, or composes
-                # accents, different names can be one; to others they may well be two.
-                raise wheel.damaged(
-                    f"member {member.info.filename!r} and another have one name on this filesystem"
-                ) from None
+            folder = _folder(tree, member.place.rpartition("/")[0], folders)
+            folder.append(wheel.extract(member, f"{tree}/{member.place}"))
     _sort_scripts(tree, folders)
     _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
     about = Manifest(
@@ -137,8 +139,11 @@ def _sort_scripts(tree: Path, folders: dict[str, list[File]]) -> None:
                 kept.append(file)
                 continue
         _folder(tree, f"{DATA}/bin", folders).append(file._replace(executable=True))
-        os.rename(path, os.path.join(tree, DATA, "bin", file.name))
-        os.chmod(os.path.join(tree, DATA, "bin", file.name), 0o555)  # noqa: S103
+        target = os.path.join(tree, DATA, "bin", file.name)
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        os.rename(path, target)
+        os.chmod(target, 0o555)  # noqa: S103
     if kept:
         folders[SCRIPTS] = kept
 
