@@ -109,22 +109,21 @@ def test_what_is_known_of_an_entry(
     assert wheels == (2 if bucket == "wheels-v1" else 1)
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_known_of_a_shelf(
-    fresh_machine: Machine, project: Project, damage: Callable[[Path], None]
-) -> None:
-    fresh_machine.environ["ENVKIT_COMPILE"] = "background"
-    project.install()
-    fresh_machine.rest()
-    shelves = list((fresh_machine.store / "ready-v1").glob("*/about.json"))
+def test_what_is_known_of_a_shelf(project: Project) -> None:
+    machine = project.machine
+    machine.environ["ENVKIT_COMPILE"] = "background"
+    first, second = machine.project("first"), machine.project("second")
+    first.lock(*KEYS)
+    first.install()
+    machine.rest()
+    shelves = list((machine.store / "ready-v1").glob("*/about.json"))
     assert len(shelves) >= 2
     for about in shelves:
-        spoil(about, damage)
-    other = fresh_machine.project("other")
-    other.lock(*KEYS)
-    other.install()
-    fresh_machine.rest()
-    sound(other)
+        spoil(about, _cut)
+    second.lock(*KEYS)
+    second.install()
+    machine.rest()
+    sound(second)
 
 
 def test_what_is_known_of_interpreters(project: Project) -> None:

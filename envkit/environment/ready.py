@@ -147,13 +147,16 @@ def take(
 
 
 def fill(store: Store, part: Distribution, layout: Layout) -> None:
-    """Fill the shelf of a distribution, if it is not full.
+    """Fill the shelf of a distribution, if it is not full, or is damaged.
 
     Raises:
         AlteredError: a file of the store is not what it was.
         OSError: the disk refuses.
     """
-    found = find(str(store.ready), part, layout)
+    try:
+        found = find(str(store.ready), part, layout)
+    except AlteredError:
+        found = None
     if found and found.is_full():
         return
     own = dict(part.own_leaves(layout))
@@ -181,9 +184,10 @@ def fill(store: Store, part: Distribution, layout: Layout) -> None:
             "own": sorted(own_tops - loose),
         }
         (draft / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        if found:
-            os.rename(found.path, place / "before")
-        publish(draft, store.ready / _key(part, layout))
+        shelf = store.ready / _key(part, layout)
+        if shelf.exists():
+            os.rename(shelf, place / "before")
+        publish(draft, shelf)
 
 
 def _key(part: Distribution, layout: Layout) -> str:

@@ -233,3 +233,6 @@ def test_a_shelf(content: bytes) -> None:
             assert found
             assert all(isinstance(top, str) for top in found.tops)
             ready.check(found, found.ready)
+        ready.fill(store, part, LAYOUT)
+        found = ready.find(str(store.ready), part, LAYOUT)
+        assert found
