@@ -104,29 +104,27 @@ def replace(path: str, text: str) -> None:
 def is_current(environment: str, stamp: Stamp) -> bool:
     """Return whether nothing that the environment was made from, or depends on, has changed."""
     return (
-        is_usable(environment, stamp)
+        has_record(environment, stamp)
+        and is_usable(environment, stamp)
         and all(map(_is_unchanged, stamp["input"]))
         and not changed_folders(environment, stamp["container"])
     )
 
 
 def is_usable(environment: str, stamp: Stamp) -> bool:
-    """Return whether an environment is one for this path, these settings and this interpreter.
-
-    One whose record is not the one that was written counts as none, as nobody could change it.
-    """
+    """Return whether a half is one for this path, these settings and this interpreter."""
     return (
         stamp["location"] == [environment]
         and stamp["variables"] == [variables()]
         and stamp["configured"] == ["yes"]
-        and _has_record(environment, stamp["record"][0])
         and all(map(_is_unchanged, stamp["interpreter"]))
     )
 
 
-def _has_record(environment: str, state: str) -> bool:
+def has_record(half: str, stamp: Stamp) -> bool:
+    """Return whether a half has the record that it was stamped with, without which it is none."""
     try:
-        return identity(environment, RECORD) == state
+        return [identity(half, RECORD)] == stamp["record"]
     except OSError:
         return False
 
