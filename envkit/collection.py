@@ -18,6 +18,7 @@ from typing import NamedTuple
 from envkit import mutex
 from envkit.environment import usage
 from envkit.environment.usage import User
+from envkit.errors import AlteredError
 from envkit.store import manifest
 from envkit.store.layout import Store
 
@@ -237,7 +238,7 @@ def _share(user: User, by_entry: Counter[str], sizes: dict[str, int]) -> Share:
 def _described(path: Path) -> str:
     try:
         about = manifest.read(str(path))
-    except (ValueError, TypeError, KeyError):
+    except AlteredError:
         about = None
     if about is None:
         return path.name

@@ -84,6 +84,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: its tables and lists are nested too deeply") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -139,13 +141,18 @@ class _Reader:
 
     def text(self, key: str) -> str | None:
         value = self._find(key)
-        if value is None or (isinstance(value, str) and value):
+        if value is None or (isinstance(value, str) and value and "\0" not in value):
             return value
         raise UsageError(f'{self.sources[key]}: must be text, as in {key} = "3.12"')
 
     def path(self, key: str) -> Path | None:
         value = self.text(key)
-        return None if value is None else self._file.parent / Path(value).expanduser()
+        try:
+            return None if value is None else self._file.parent / Path(value).expanduser()
+        except RuntimeError:
+            raise UsageError(
+                f"{self.sources[key]}: {value}: there is no such home folder"
+            ) from None
 
     def quantity(self, key: str, parse: Callable[[str], int], default: str) -> str:
         value = self.text(key)

@@ -51,6 +51,21 @@ class IntegrityError(ToolError):
     """Something does not match the hash that the lock gives for it."""
 
 
+class AlteredError(IntegrityError):
+    """A file of the store is not as it was when its entry was made, or has gone.
+
+    Attributes:
+        source: the file's path.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source}: altered since it was stored")
+        self.source = source
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.source,)
+
+
 class Interrupted(BaseException):
     """The user or the system asked the command to stop (SIGINT, SIGTERM, SIGHUP)."""
 

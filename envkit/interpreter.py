@@ -186,7 +186,11 @@ def from_json(values: Mapping[str, Any]) -> Interpreter:
     Raises:
         KeyError, TypeError: the object is something else.
     """
-    return Interpreter(**{**values, "modified": tuple(values["modified"])})
+    found = Interpreter(**{**values, "modified": tuple(values["modified"])})
+    texts = (found.executable, found.version, found.compatibility, found.cache_tag, found.magic)
+    if not all(isinstance(text, str) for text in (*texts, *dict(found.markers).values())):
+        raise TypeError
+    return found._replace(markers={**found.markers, "python_version": found.short_version})
 
 
 def satisfies(version: str, request: str) -> bool:
@@ -289,7 +293,7 @@ def _load(path: Path) -> Interpreter | None:
     try:
         found = from_json(json.loads(path.read_bytes()))
         return found if found.modified == _modified(found.executable) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -79,7 +79,7 @@ def default_index(cache: Path) -> str:
     remembered = cache / f"index-of-pip-{(folder / '__init__.py').stat().st_mtime_ns}"
     try:
         return remembered.read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, ValueError):
         pass
     asked = [sys.executable, "-I", "-S", "-c", _DEFAULT_INDEX, str(folder.parent)]
     answer = process.run(asked).stdout.strip()

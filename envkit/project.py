@@ -14,7 +14,7 @@ from envkit.errors import UsageError
 DEFAULT_GROUP = "default"
 
 # As a group's name becomes part of a file's name, it has the letters that a distribution's may.
-_GROUP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
 class Group(NamedTuple):
@@ -55,13 +55,14 @@ class Project(NamedTuple):
     @property
     def name(self) -> str:
         """What the project calls itself; the folder's name if it does not say."""
-        return str(self.pyproject.get("project", {}).get("name") or self.root.name)
+        name: str = self.pyproject.get("project", {}).get("name") or self.root.name
+        return name
 
     @property
     def requires_python(self) -> str | None:
         """`[project] requires-python`, a specifier set (PEP 621)."""
-        value = self.pyproject.get("project", {}).get("requires-python")
-        return None if value is None else str(value)
+        value: str | None = self.pyproject.get("project", {}).get("requires-python")
+        return value
 
     @property
     def editable(self) -> bool:
@@ -90,7 +91,10 @@ class Project(NamedTuple):
             UsageError: the name cannot be part of a file's name.
         """
         if not _GROUP_NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name a group", "Use letters, digits, '.', '_', '-'.")
+            raise UsageError(
+                f"{name[:100]!r} cannot name a group",
+                "Use letters, digits, '.', '_', '-', and no more than 100 of them.",
+            )
         stem = "requirements" if name == DEFAULT_GROUP else f"requirements-{name}"
         inputs = [self.root / f"{stem}.in"]
         if name == DEFAULT_GROUP and self.static_dependencies:
@@ -163,21 +167,41 @@ def read(root: Path, environ: Mapping[str, str]) -> Project | None:
     """
     own_file, pyproject_file = root / "envkit.toml", root / "pyproject.toml"
     pyproject = read_toml(pyproject_file) if pyproject_file.is_file() else {}
-    table = pyproject.get("tool", {}).get("envkit")
-    if own_file.is_file():
-        if table is not None:
-            raise UsageError(
-                f"{root}: both envkit.toml and [tool.envkit] in pyproject.toml",
-                "Keep one of them.",
-            )
-        file, table = own_file, read_toml(own_file)
-    elif table is not None:
-        file = pyproject_file
-    else:
+    own = read_toml(own_file) if own_file.is_file() else None
+    return from_tables(root, pyproject, own, environ)
+
+
+def from_tables(
+    root: Path,
+    pyproject: Mapping[str, Any],
+    own: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+) -> Project | None:
+    """Return the project that the files of a folder describe, or None.
+
+    Args:
+        root: the folder.
+        pyproject: what its `pyproject.toml` says; empty without one.
+        own: what its `envkit.toml` says; None without one.
+        environ: the environment.
+
+    Raises:
+        UsageError: as for `read`.
+    """
+    tools = pyproject.get("tool", {})
+    table = tools.get("envkit") if isinstance(tools, dict) else None
+    file = root / ("pyproject.toml" if own is None else "envkit.toml")
+    if own is not None and table is not None:
+        raise UsageError(
+            f"{root}: both envkit.toml and [tool.envkit] in pyproject.toml", "Keep one of them."
+        )
+    table = table if own is None else own
+    if table is None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{file.name}: tool.envkit: must be a table")
     _refuse_unusable(str(root))
+    _check_description(pyproject)
     return Project(
         root=root,
         settings_file=file,
@@ -195,6 +219,19 @@ def _refuse_unusable(path: str) -> None:
             "what is not UTF-8",
             "Rename the folder.",
         )
+
+
+def _check_description(pyproject: Mapping[str, Any]) -> None:
+    """Refuse values of `[project]` that have another type than PEP 621 says."""
+    described = pyproject.get("project", {})
+    if not isinstance(described, dict):
+        raise UsageError("pyproject.toml: project: must be a table")
+    for key in ("name", "requires-python"):
+        if not isinstance(described.get(key, ""), str):
+            raise UsageError(f"pyproject.toml: project.{key}: must be text")
+    dependencies = described.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(isinstance(one, str) for one in dependencies):
+        raise UsageError("pyproject.toml: project.dependencies: must be a list of requirements")
 
 
 def with_option(project: Project, key: str, value: object, option: str) -> Project:

@@ -13,8 +13,8 @@ from envkit.environment import comparison, halves, patch, usage
 from envkit.environment.comparison import Comparison, Depth, Expected
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.environment.tree import AlteredError, Copied, Linked, Tree, differences
-from envkit.errors import EnvkitError, MissingError, UsageError
+from envkit.environment.tree import Copied, Linked, Tree, differences
+from envkit.errors import AlteredError, EnvkitError, MissingError, UsageError
 from envkit.installation import composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Request
@@ -271,7 +271,7 @@ def _attributed(wanted: Wanted, compared: Comparison) -> tuple[Difference, ...]:
 def _name(entry: Path) -> str:
     try:
         about = manifest.read(str(entry))
-    except (ValueError, TypeError, KeyError):
+    except AlteredError:
         about = None
     return f"{about.name} {about.version}" if about else entry.name
 
@@ -280,7 +280,7 @@ def _listed(entry: Path, store: Store) -> tuple[list[Difference], list[Expected]
     """Return how an entry's names and inodes differ from its manifest, and all files it lists."""
     try:
         about, folders = manifest.read(str(entry)), manifest.folders(str(entry))
-    except (ValueError, TypeError, KeyError):
+    except AlteredError:
         about = None
     place = str(entry.relative_to(store.root))
     if about is None:

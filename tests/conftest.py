@@ -5,16 +5,36 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import Index, good
 from tests.support.authority import Authority
 from tests.support.projects import Machine
 
+# So many generated examples are tried of each property, and how many times as many thoroughly.
+_EXAMPLES, _THOROUGH = 100, 50
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the slow, wide forms of tests be asked for."""
-    parser.addoption("--thorough", action="store_true", help="Run the slow, wide forms of tests.")
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help=f"try {_THOROUGH} times as many examples, others in each run, and do what is slow",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let generated examples be the same in each run, unless it is a thorough one."""
+    thorough = config.getoption("--thorough")
+    hypothesis.settings.register_profile(
+        "envkit",
+        deadline=None,
+        derandomize=not thorough,
+        max_examples=_EXAMPLES * (_THOROUGH if thorough else 1),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("envkit")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ LAYERS = (
     {"git", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"changes", "mutex", "process", "quantities"},
+    {"changes", "mutex", "process", "quantities", "versions"},
     {"errors"},
 )
 

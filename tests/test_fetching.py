@@ -139,11 +139,16 @@ def test_no_page_is_worse_than_an_error(content: bytes, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b'{"files": 1}', b'{"files": [{}]}', b'{"files": [{"hashes": 1}]}']
+    "content",
+    [
+        *(b"[]", b"{}", b'{"files": 1}', b'{"files": [{}]}', b'{"files": [{"hashes": 1}]}'),
+        b'{"files": [{"hashes": {"sha256": "a"}, "filename": 1, "url": "x"}]}',
+        b"[" * 100_000,
+    ],
 )
 def test_no_page_of_an_index(content: bytes) -> None:
     with pytest.raises(ValueError, match="is not a page of an index"):
-        pages.parse(content, simple.JSON, "https://a.invalid/", set())
+        pages.parse(content, simple.JSON, "https://a.invalid/", {"a"})
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +207,38 @@ def test_what_a_pin_does_not_allow(python: Interpreter) -> None:
     assert best(pin, link._replace(requires_python=">=3.99")) is None
     assert best(pin, link._replace(name="one-1.0.tar.gz")) is None
     assert best(pin, link._replace(name="one.whl")) is None
+    assert best(pin, link._replace(name="one-1.1-py3-none-any.whl")) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "file", "taken"),
+    [
+        ("1.0", "1", True),
+        ("1.0+gpu.1", "1.0+gpu_1", True),
+        ("1.0", "1.0+gpu", True),
+        ("1.0+cpu", "1.0+gpu", False),
+        ("1.0+cpu", "1.0", False),
+        ("1.0rc1", "1.0c1", True),
+        ("2004d", "2004d", True),
+        ("2004d", "2004e", False),
+        ("1.0", "", False),
+    ],
+)
+def test_a_file_of_another_version(
+    python: Interpreter, version: str, file: str, taken: bool
+) -> None:
+    link = Link(f"one-{file}-py3-none-any.whl", "https://a.invalid/", "a" * 64, "")
+    pin = Pin("one", version, (), "", "", frozenset({"a" * 64}))
+    assert bool(selection.best(pin, [link], {"py3-none-any": 0}, python)) == taken
+
+
+@pytest.mark.parametrize("requires", [">=3.6.*", "nonsense", ">=3,", "", " >=3.6", ">=3.6, <4"])
+def test_a_requirement_on_python_that_pip_ignores_or_meets(
+    python: Interpreter, requires: str
+) -> None:
+    link = Link("one-1.0-py3-none-any.whl", "https://a.invalid/", "a" * 64, requires)
+    pin = Pin("one", "1.0", (), "", "", frozenset({"a" * 64}))
+    assert selection.best(pin, [link], {"py3-none-any": 0}, python) == link
 
 
 @pytest.fixture
@@ -293,6 +330,17 @@ def test_a_page_from_elsewhere_opens_no_files_of_this_machine(
     found = fetched((tmp_path / "simple").as_uri(), tmp_path / "b")
     assert found
     assert digest.sha256(found) == sha256
+
+
+def test_a_fetcher_that_fails_in_an_unforeseen_way(python: Interpreter, tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise LookupError
+
+    wheel = good()["alpha-1.0"].wheel(tmp_path / "wheels")
+    pin = Pin("alpha", "1.0", (), "", "", frozenset({digest.sha256(wheel)}))
+    known = sources.Sources((), (str(wheel.parent),), "", "", 5.0)
+    fetcher = Fetcher(known, python, {"py3-none-any": 0}, tmp_path, fail)
+    assert [one.path for one in fetcher.fetch([pin])] == [None]
 
 
 def test_the_index_that_pip_asks_by_default(python: Interpreter, tmp_path: Path) -> None:

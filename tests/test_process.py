@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from envkit import process
-from envkit.environment.tree import AlteredError
-from envkit.errors import MissingError, ToolError
+from envkit.errors import AlteredError, MissingError, ToolError
 
 
 def raise_altered() -> None:

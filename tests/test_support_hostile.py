@@ -4,6 +4,7 @@ import csv
 import io
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,42 @@ def test_a_member_can_have_any_name_and_type(fault: str, name: str, tmp_path: Pa
     assert faults(wheel) == set()
     (member,) = (one for one in members(wheel) if one.filename == name)
     assert stat.S_ISLNK(member.external_attr >> 16) == (fault == "symlink")
+
+
+def test_a_directory_can_say_less_than_a_member_unpacks_to(tmp_path: Path) -> None:
+    (bomb,) = (one for one in members(made("larger", tmp_path)) if one.filename == "bomb.bin")
+    content = (tmp_path / "hostile-1.0-py3-none-any.whl").read_bytes()
+    start = bomb.header_offset + 30 + len("bomb.bin")
+    packed = content[start : start + bomb.compress_size]
+    assert len(zlib.decompress(packed, -zlib.MAX_WBITS)) == 1 << 20
+    assert bomb.file_size == 1
+
+
+def test_members_can_begin_at_one_place(tmp_path: Path) -> None:
+    found = members(made("overlapping", tmp_path))
+    assert {member.header_offset for member in found} == {0}
+    assert len(found) > 3
+
+
+def test_a_directory_can_say_more_than_any_disk_holds(tmp_path: Path) -> None:
+    sizes = {one.filename: one.file_size for one in members(made("no-room", tmp_path))}
+    assert sizes["bomb.bin"] == 1 << 60
+    assert sizes["hostile.py"] < 100
+
+
+def test_a_name_can_be_no_utf_8(tmp_path: Path) -> None:
+    wheel = made("not-utf-8", tmp_path)
+    with pytest.raises(UnicodeDecodeError):
+        members(wheel)
+
+
+@pytest.mark.parametrize("fault", ["version", "option"])
+def test_metadata_can_be_hostile_and_recorded(fault: str, tmp_path: Path) -> None:
+    wheel = made(fault, tmp_path)
+    assert faults(wheel) == set()
+    with zipfile.ZipFile(wheel) as archive:
+        version = archive.read("hostile-1.0.dist-info/METADATA").partition(b"Version: 1")[2]
+    assert (b"\x1b[31m" in version) == (fault == "version")
 
 
 def test_pip_refuses_a_member_that_leads_outside(index: Index, tmp_path: Path) -> None:

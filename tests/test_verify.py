@@ -138,6 +138,7 @@ def test_a_file_that_was_written_through_its_link(project: Project, unseen: bool
 
 def test_byte_code_that_python_wrote_is_no_difference(project: Project) -> None:
     project.machine.environ["ENVKIT_COMPILE"] = "off"
+    project.machine.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     project.lock("alpha-1.1")
     project.install()
     project.python("import alpha")

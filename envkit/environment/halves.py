@@ -82,10 +82,15 @@ class Half:
         """Return the folders in which something came, went or was replaced since the stamp."""
         if self.stamp and stamp.is_settled(self.path):
             return stamp.changed_folders(self.path, self.stamp["container"])
+        lines = self.folder_lines()
+        return [""] if lines is None else stamp.changed_folders(self.path, lines)
+
+    def folder_lines(self) -> list[str] | None:
+        """Return the lines for its folders as they were; None if they cannot be read."""
         try:
-            return stamp.changed_folders(self.path, stamp.read_folders(self.path))
-        except OSError:
-            return [""]
+            return stamp.read_folders(self.path)
+        except (OSError, ValueError):
+            return None
 
     def has(self, wanted: Wanted) -> bool:
         """Return whether the record is what is wanted, byte-code aside.
@@ -213,6 +218,7 @@ def restamp(half: Half, wanted: Wanted) -> None:
             "lacking": [wanted.home.background if lacking else "nothing"],
             "summary": [wanted.summary],
             "content": [wanted.content],
+            "record": [stamp.identity(half.path, stamp.RECORD)],
             "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
             "interpreter": [f"{python}\t{stamp.state_of(python)}"],
             "container": [

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from envkit.environment.tree import Copied, Layout, Leaf, Linked, Written
+from envkit.errors import AlteredError
 from envkit.store import manifest, record
 from envkit.store.manifest import HEADERS, SCRIPTS, SITE, TREE, File, Manifest
 
@@ -81,7 +82,7 @@ class Distribution(NamedTuple):
 
     def stored_leaves(self, layout: Layout) -> Iterator[Leaves]:
         """Yield the files that are the store's, byte-code included, folder by folder."""
-        wheel = self._manifest()
+        wheel = manifest.read(self.entry)
         for entry in filter(None, (self.entry, self.bytecode)):
             for folder, files in manifest.folders(entry).items():
                 if folder.partition("/")[0] != SCRIPTS:
@@ -93,18 +94,13 @@ class Distribution(NamedTuple):
 
         Where one of them has the path of a file of the store, it stands in its place.
         """
-        wheel = self._manifest()
+        wheel = manifest.read(self.entry)
         scripts = dict(self._scripts(wheel))
         if scripts:
             yield "bin", dict(scripts)
         metadata = self._metadata(wheel, scripts, layout)
         if metadata:
             yield f"{layout.site}/{wheel.dist_info}", metadata
-
-    def _manifest(self) -> Manifest:
-        wheel = manifest.read(self.entry)
-        assert wheel, self.entry
-        return wheel
 
     def _stored(self, source: str, files: Iterable[File]) -> dict[str, Leaf]:
         return {
@@ -118,8 +114,7 @@ class Distribution(NamedTuple):
         for name, target in {**wheel.gui_scripts, **wheel.console_scripts}.items():
             yield name, Written(entry_point_script(self.python, target), True)
         for name in wheel.scripts:
-            with open(f"{wheel.path}/{TREE}/{SCRIPTS}/{name}", "rb") as opened:
-                body = opened.read().partition(b"\n")[2]
+            body = _content(f"{wheel.path}/{TREE}/{SCRIPTS}/{name}").partition(b"\n")[2]
             yield name, Written(shebang(self.python) + body, True)
 
     def _metadata(
@@ -138,8 +133,7 @@ class Distribution(NamedTuple):
             rows.append((f"{wheel.dist_info}/direct_url.json", *_hash(content)))
             written["direct_url.json"] = Written(content, False)
         if rows:
-            with open(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD", "rb") as file_:
-                stored = file_.read()
+            stored = _content(f"{wheel.path}/{TREE}/{SITE}/{wheel.dist_info}/RECORD")
             own = record.own_line(wheel.dist_info)
             content = stored.removesuffix(own) + record.lines(rows) + own
             written["RECORD"] = Written(content, False)
@@ -194,6 +188,15 @@ def direct_url(url: str, sha256: str) -> str:
     return json.dumps(
         {"archive_info": {"hash": f"sha256={sha256}", "hashes": {"sha256": sha256}}, "url": url}
     )
+
+
+def _content(path: str) -> bytes:
+    """Return what a file of the store holds."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise AlteredError(path) from None
 
 
 def _hash(content: bytes) -> tuple[str, int]:

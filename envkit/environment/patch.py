@@ -33,6 +33,10 @@ def patch(half: Half, wanted: Wanted) -> None:
     """
     layout = wanted.layout
     old = _usable_record(half, wanted)
+    lines = half.folder_lines() if old else None
+    if lines is None:
+        # Nothing is known of it, and all of it is looked at.
+        old, lines = None, []
     dirty = half.changed_folders() if old else []
     os.makedirs(f"{half.path}/{stamp.STATE}", exist_ok=True)
     remove(f"{half.path}/{stamp.STAMP}")
@@ -49,7 +53,6 @@ def patch(half: Half, wanted: Wanted) -> None:
     moved = _move_in(half.path, wanted, shelves, owned, before, touched)
     rest = touched - moved.keys()
     apply(half.path, _tree(wanted, places, shelves, rest), rest)
-    lines = stamp.read_folders(half.path) if old else []
     lines = [line for line in lines if line[0] != "\t" and line.partition("\t")[0] not in touched]
     for found in moved.values():
         lines += found

@@ -56,7 +56,8 @@ def _look_closer(environment: str, mutex: str) -> str | None:
             return None
         states = _states(found)
         if _is_for(environment, found):
-            if stamp.changed_folders(environment, found["container"]):
+            changed = stamp.changed_folders(environment, found["container"])
+            if changed or not stamp.has_record(environment, found):
                 return None
             stamp.write(environment, {**found, "input": states})
             return _unchanged(found)
@@ -71,7 +72,7 @@ def _switch(environment: str, spare: str) -> str | None:
     if kept is None:
         return None
     states = _states(kept)
-    if not _is_for(environment, kept):
+    if not _is_for(environment, kept) or not stamp.has_record(spare, kept):
         return None
     settled = stamp.is_settled(spare)
     folders = kept["container"] if settled else stamp.read_folders(spare)
@@ -93,7 +94,7 @@ def _is_abandoned(found: stamp.Stamp) -> bool:
         return False
     import fcntl
 
-    descriptor = os.open(found["lacking"][0], os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(found["lacking"][0], os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

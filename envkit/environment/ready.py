@@ -17,7 +17,8 @@ from typing import NamedTuple
 from envkit.environment import stamp
 from envkit.environment.parts import Distribution
 from envkit.environment.record import identity
-from envkit.environment.tree import AlteredError, Layout, Tree, apply, folders_of, make
+from envkit.environment.tree import Layout, Tree, apply, folders_of, make
+from envkit.errors import AlteredError
 from envkit.store.layout import Store, publish
 
 _ABOUT = "about.json"
@@ -63,15 +64,23 @@ def find(bucket: str, part: Distribution, layout: Layout) -> Shelf | None:
         bucket: the folder that has all shelves.
         part: the distribution.
         layout: that of the environment it is needed in.
+
+    Raises:
+        AlteredError: what is written down of it is not what was written.
     """
     path = f"{bucket}/{key(identity(part), layout)}"
     try:
         with open(f"{path}/{_ABOUT}", encoding="utf-8") as file:
             values = json.load(file)
+        lines = [line for listed in values["ready"].values() for line in listed]
+        if not isinstance(values["made"], int) or not all(map(stamp.is_folder_line, lines)):
+            raise AlteredError(f"{path}/{_ABOUT}")
+        loose, own = tuple(values["loose"]), tuple(values["own"])
+        return Shelf(path, values["made"], values["ready"], loose, own)
     except FileNotFoundError:
         return None
-    loose, own = tuple(values["loose"]), tuple(values["own"])
-    return Shelf(path, values["made"], values["ready"], loose, own)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise AlteredError(f"{path}/{_ABOUT}") from None
 
 
 def check(shelf: Shelf, tops: Iterable[str]) -> None:
@@ -138,13 +147,16 @@ def take(
 
 
 def fill(store: Store, part: Distribution, layout: Layout) -> None:
-    """Fill the shelf of a distribution, if it is not full.
+    """Fill the shelf of a distribution, if it is not full, or is damaged.
 
     Raises:
         AlteredError: a file of the store is not what it was.
         OSError: the disk refuses.
     """
-    found = find(str(store.ready), part, layout)
+    try:
+        found = find(str(store.ready), part, layout)
+    except AlteredError:
+        found = None
     if found and found.is_full():
         return
     own = dict(part.own_leaves(layout))
@@ -172,9 +184,10 @@ def fill(store: Store, part: Distribution, layout: Layout) -> None:
             "own": sorted(own_tops - loose),
         }
         (draft / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        if found:
-            os.rename(found.path, place / "before")
-        publish(draft, store.ready / key(identity(part), layout))
+        shelf = store.ready / key(identity(part), layout)
+        if shelf.exists():
+            os.rename(shelf, place / "before")
+        publish(draft, shelf)
 
 
 def key(own: str, layout: Layout) -> str:

@@ -10,9 +10,6 @@ from envkit.environment import stamp
 from envkit.environment.parts import Part
 from envkit.interpreter import Interpreter
 
-# Every change of an environment's files writes it anew.
-RECORD = f"{stamp.STATE}/record"
-
 
 class Recorded(NamedTuple):
     """A part that an environment has.
@@ -79,21 +76,26 @@ def write(path: str, record: Record) -> None:
         "interpreter": record.interpreter._asdict(),
         "parts": record.parts,
     }
-    stamp.replace(f"{path}/{RECORD}", json.dumps(values, separators=(",", ":")))
+    stamp.replace(f"{path}/{stamp.RECORD}", json.dumps(values, separators=(",", ":")))
+
+
+def _recorded(source: str, compiled: str, name: str, version: str, tops: list[str]) -> Recorded:
+    """Return a part as it was written down; a TypeError if it is something else."""
+    found = Recorded(source, compiled, name, version, tuple(tops))
+    if not all(isinstance(text, str) for text in (*found[:-1], *tops)):
+        raise TypeError
+    return found
 
 
 def read(path: str) -> Record | None:
     """Return the record of an environment; None if it has none that can be read."""
     try:
-        with open(f"{path}/{RECORD}", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{path}/{stamp.RECORD}", encoding="utf-8", errors="surrogateescape") as file:
             values = json.load(file)
         return Record(
             location=values["location"],
             interpreter=interpreter.from_json(values["interpreter"]),
-            parts=tuple(
-                Recorded(source, compiled, name, version, tuple(tops))
-                for source, compiled, name, version, tops in values["parts"]
-            ),
+            parts=tuple(_recorded(*part) for part in values["parts"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

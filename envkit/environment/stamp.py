@@ -14,7 +14,17 @@ STAMP = f"{STATE}/stamp"
 FOLDERS = f"{STATE}/folders"
 SETTLED = f"{STATE}/settled"
 
-_FORM = "envkit-stamp 2"
+# What the environment has, part by part. Every change of its files writes it anew.
+RECORD = f"{STATE}/record"
+
+_FORM = "envkit-stamp 3"
+
+# What every stamp has once, and what it has at least once.
+_SINGLE = (
+    *("location", "variables", "configured", "spare", "mutex"),
+    *("lacking", "summary", "content", "record"),
+)
+_SEVERAL = ("input", "interpreter", "container")
 
 # Settings that the environment variables make, and that change what `install` does.
 VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
@@ -29,7 +39,7 @@ def state_of(path: str) -> str:
     """Return what a file's being unchanged is told by: a short text, also if it is not there."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have such a name
         return "absent"
     if time.time_ns() - status.st_mtime_ns < _TICK:
         return f"{status.st_size} {status.st_mtime_ns} too recent to tell"
@@ -70,13 +80,18 @@ def read(environment: str) -> Stamp | None:
             lines = file.read().split("\n")
     except OSError:
         return None
-    if lines[0] != _FORM:
+    if lines[0] != _FORM or lines[-1]:
         return None
     values: Stamp = {}
-    for line in lines[1:]:
+    for line in lines[1:-1]:
         key, _, value = line.partition("\t")
         values.setdefault(key, []).append(value)
-    return values
+    whole = (
+        all(len(values.get(key, ())) == 1 for key in _SINGLE)
+        and all(values.get(key) for key in _SEVERAL)
+        and all(map(is_folder_line, values["container"]))
+    )
+    return values if whole else None
 
 
 def write(environment: str, values: Stamp) -> None:
@@ -96,20 +111,29 @@ def replace(path: str, text: str) -> None:
 def is_current(environment: str, stamp: Stamp) -> bool:
     """Return whether nothing that the environment was made from, or depends on, has changed."""
     return (
-        is_usable(environment, stamp)
+        has_record(environment, stamp)
+        and is_usable(environment, stamp)
         and all(map(_is_unchanged, stamp["input"]))
         and not changed_folders(environment, stamp["container"])
     )
 
 
 def is_usable(environment: str, stamp: Stamp) -> bool:
-    """Return whether an environment is one for this path, these settings and this interpreter."""
+    """Return whether a half is one for this path, these settings and this interpreter."""
     return (
         stamp["location"] == [environment]
         and stamp["variables"] == [variables()]
         and stamp["configured"] == ["yes"]
         and all(map(_is_unchanged, stamp["interpreter"]))
     )
+
+
+def has_record(half: str, stamp: Stamp) -> bool:
+    """Return whether a half has the record that it was stamped with, without which it is none."""
+    try:
+        return [identity(half, RECORD)] == stamp["record"]
+    except OSError:
+        return False
 
 
 def _is_unchanged(line: str) -> bool:
@@ -132,7 +156,7 @@ def changed_folders(environment: str, lines: list[str]) -> list[str]:
             path = f"{environment}/{top}{rest}"
             if stat(path, follow_symlinks=False).st_mtime_ns == int(mtime):
                 continue
-        except OSError:
+        except (OSError, ValueError):
             pass
         changed.append(top + rest)
     return changed
@@ -150,10 +174,24 @@ def folder_line(environment: str, folder: str, top: str = "") -> str:
     return f"{top}\t{mtime}\t{folder[len(top) :]}"
 
 
+def is_folder_line(line: str) -> bool:
+    """Return whether a line is one that `folder_line` can have made."""
+    parts = line.split("\t")
+    return len(parts) == 3 and parts[1].isdecimal() and "\0" not in line
+
+
 def read_folders(environment: str) -> list[str]:
-    """Return the lines for every folder of an environment, as they were when it was finished."""
+    """Return the lines for every folder of an environment, as they were when it was finished.
+
+    Raises:
+        OSError: there are none.
+        ValueError: they are not what was written.
+    """
     with open(f"{environment}/{FOLDERS}", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().split("\n")[:-1]
+        lines = file.read().split("\n")
+    if lines.pop() or not all(map(is_folder_line, lines)):
+        raise ValueError(f"{environment}/{FOLDERS} is damaged")
+    return lines
 
 
 def write_folders(environment: str, lines: list[str]) -> None:
@@ -169,18 +207,23 @@ def settle(environment: str) -> None:
     speaks of the stamp that there is now: stamped anew, as it is before it is used again, an
     environment counts as not looked at.
     """
-    replace(f"{environment}/{SETTLED}", _identity(environment))
+    replace(f"{environment}/{SETTLED}", identity(environment, STAMP))
 
 
 def is_settled(environment: str) -> bool:
     """Return whether every folder of an environment was looked at since it was stamped."""
     try:
         with open(f"{environment}/{SETTLED}", encoding="utf-8") as file:
-            return file.read() == _identity(environment)
-    except OSError:
+            return file.read() == identity(environment, STAMP)
+    except (OSError, ValueError):
         return False
 
 
-def _identity(environment: str) -> str:
-    status = os.stat(f"{environment}/{STAMP}")
-    return f"{status.st_ino} {status.st_mtime_ns}"
+def identity(environment: str, name: str) -> str:
+    """Return what tells a file of an environment from one that was put in its place later.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = os.stat(f"{environment}/{name}")
+    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from envkit import process
-from envkit.errors import EnvkitError, IntegrityError
+from envkit.errors import AlteredError, EnvkitError
 from envkit.store.layout import remove_tree
 
 # What `link` answers where a copy will do: another filesystem, too many links to one file, a
@@ -152,21 +152,6 @@ class Tree:
                 return
             self._enter(parent)
             self.folders[parent].add(name)
-
-
-class AlteredError(IntegrityError):
-    """A file of the store is not as it was when its entry was made.
-
-    Attributes:
-        source: the file's path.
-    """
-
-    def __init__(self, source: str) -> None:
-        super().__init__(f"{source}: altered since it was stored")
-        self.source = source
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.source,)
 
 
 def apply(root: str, tree: Tree, tops: Iterable[str]) -> None:

@@ -105,8 +105,10 @@ class Fetcher:
                 except (requests.ConnectionError, requests.Timeout):
                     # Whoever cannot be reached once need not be asked for all the others.
                     self._given_up.set()
-                except (requests.RequestException, OSError, ValueError):
-                    pass
+                except Exception:
+                    # Whatever an index brings about here, it is pip's word on it that counts; and
+                    # somebody waits for an answer about each pin.
+                    fetched = Fetched(pin, None)
                 done.put(fetched)
 
     def _bring(self, session: requests.Session, pin: Pin) -> Fetched:

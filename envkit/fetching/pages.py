@@ -51,20 +51,28 @@ def parse(content: bytes, kind: str, url: str, wanted: Container[str]) -> list[L
     if kind.partition(";")[0].strip().endswith("json"):
         return list(_from_json(content, url, wanted))
     reader = _Reader(url, wanted)
-    reader.feed(content.decode("utf-8", "replace"))
+    try:
+        reader.feed(content.decode("utf-8", "replace"))
+    except AssertionError as error:  # how this parser says that it does not know a declaration
+        raise ValueError(f"{url}: {error}") from None
     return reader.links
 
 
 def _from_json(content: bytes, url: str, wanted: Container[str]) -> Iterator[Link]:
-    values = json.loads(content)
     try:
-        for file in values["files"]:
+        for file in json.loads(content)["files"]:
             sha256 = file["hashes"].get("sha256")
             if sha256 in wanted:
-                requires = file.get("requires-python") or ""
-                yield Link(file["filename"], urljoin(url, file["url"]), sha256, requires)
-    except (KeyError, TypeError, AttributeError):
+                name, requires = _text(file["filename"]), _text(file.get("requires-python") or "")
+                yield Link(name, urljoin(url, file["url"]), sha256, requires)
+    except (KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{url} is not a page of an index") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 class _Reader(HTMLParser):

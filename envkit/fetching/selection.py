@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from envkit import interpreter, process
+from envkit.errors import UsageError
 from envkit.fetching.pages import Link
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.locks.names import normalize
 from envkit.store import digest
 from envkit.store.layout import write_whole
+from envkit.versions import is_pinned
 
 # Run by the interpreter itself, with the folder of the library `packaging`.
 _TAGS = """
@@ -43,7 +45,10 @@ def ranks(python: Interpreter, cache: Path) -> Mapping[str, int]:
     remembered = cache / f"tags-{digest.sha256_of(text)[:24]}.json"
     try:
         tags = json.loads(remembered.read_bytes())
-    except (OSError, ValueError):
+        known = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+    except (OSError, ValueError, RecursionError):
+        known = False
+    if not known:
         completed = process.run([python.executable, "-I", "-S", "-c", _TAGS, folder], cwd=Path("/"))
         if completed.returncode:
             return {}
@@ -69,9 +74,9 @@ def best(
     found = []
     for link in links:
         allowed = link.sha256 in pin.hashes and pin.form != "sdist"
-        if allowed and link.name.endswith(".whl"):
+        if allowed and _is_wheel_of(link.name, pin):
             rank, build = _rank(link.name, ranked)
-            if rank is not None and interpreter.satisfies(python.version, link.requires_python):
+            if rank is not None and _is_for(python.version, link.requires_python):
                 found.append((-rank, build, link))
     return max(found, key=lambda one: one[:2])[2] if found else None
 
@@ -87,6 +92,21 @@ def in_folder(folder: str, pin: Pin) -> list[Link]:
         for name in names
         if name.endswith(".whl") and normalize(name.partition("-")[0]) == pin.name
     ]
+
+
+def _is_wheel_of(name: str, pin: Pin) -> bool:
+    """Return whether a file is, by its name, a wheel of the version that is pinned.
+
+    A lock in which somebody changed a version and left the hash is an error, which pip reports.
+    """
+    return name.endswith(".whl") and is_pinned(f"{name}--".split("-")[1], pin.version)
+
+
+def _is_for(version: str, requires_python: str) -> bool:
+    try:
+        return interpreter.satisfies(version, requires_python.strip())
+    except UsageError:
+        return True  # pip, too, takes no notice of what is no specifier set, as in `>=3.6.*`
 
 
 def _rank(name: str, ranked: Mapping[str, int]) -> tuple[int | None, tuple[int, str]]:

@@ -27,6 +27,8 @@ _UNDERSTOOD = {
 }
 # What begins like a variable of pip's and is none of its options: a file, and pip-tools.
 _NOT_OPTIONS = ("PIP_CONFIG_FILE", "PIP_TOOLS_")
+# A timeout, in seconds, that is none: of so many, or of those that are no number.
+_FOREVER = 1e6
 _NO = {"", "0", "n", "no", "f", "false", "off"}
 
 
@@ -66,6 +68,8 @@ def read(
         timeout = float(found.get("timeout", found.get("default-timeout", "15")))
     except (configparser.Error, OSError, ValueError):
         return None
+    if not 0 < timeout < _FOREVER:
+        return None
     if found.keys() - _HARMLESS - _UNDERSTOOD:
         return None
     if found.get("keyring-provider", "auto") not in ("auto", "disabled"):
@@ -91,6 +95,9 @@ def _configuration(environ: Mapping[str, str], prefix: Path) -> dict[str, str]:
 
     What a section of that command says counts more than what `[global]` says, in whichever file;
     a variable counts most.
+
+    Raises:
+        configparser.Error, OSError, ValueError: a file cannot be understood.
     """
     sections: dict[str, dict[str, str]] = {"global": {}, "download": {}}
     for path in _files(environ, prefix):
@@ -104,7 +111,10 @@ def _configuration(environ: Mapping[str, str], prefix: Path) -> dict[str, str]:
         for name, value in environ.items()
         if name.startswith("PIP_") and not name.startswith(_NOT_OPTIONS) and value
     }
-    return {**sections["global"], **sections["download"], **variables}
+    found = {**sections["global"], **sections["download"], **variables}
+    if any("\0" in value for value in found.values()):
+        raise ValueError("no address and no path has such a character")
+    return found
 
 
 def _files(environ: Mapping[str, str], prefix: Path) -> Iterator[Path]:
@@ -127,7 +137,7 @@ def _key(name: str) -> str:
 
 
 def _path(text: str, root: Path) -> str:
-    return text if "://" in text else str(root / Path(text).expanduser())
+    return text if "://" in text else str(root / os.path.expanduser(text))
 
 
 def _is_simple(address: str, trusted: list[str]) -> bool:
@@ -136,7 +146,10 @@ def _is_simple(address: str, trusted: list[str]) -> bool:
     Source: pip's documentation, `--trusted-host`; of its own accord pip trusts https, files and
     this machine.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     if "@" in parts.netloc or "$" in address:
         return False
     if parts.scheme in ("https", "file"):

@@ -33,9 +33,12 @@ def among(
     waiting = [(one, "") for one in needs]
     while waiting:
         text, extra = waiting.pop()
-        wanted = Requirement(text)
-        if wanted.marker and not wanted.marker.evaluate({**markers, "extra": extra}):
-            continue
+        try:
+            wanted = Requirement(text)
+            if wanted.marker and not wanted.marker.evaluate({**markers, "extra": extra}):
+                continue
+        except (ValueError, KeyError):
+            return None  # pip says what is wrong with it
         one = there.get(normalize(wanted.name))
         about = manifest.read(one.entry) if one else None
         if not one or not about or not wanted.specifier.contains(about.version, prereleases=True):

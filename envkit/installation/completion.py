@@ -9,7 +9,6 @@ from envkit.environment import patch, ready, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution
-from envkit.environment.record import RECORD
 from envkit.environment.tree import Layout
 from envkit.installation import composition, plan
 from envkit.installation.plan import Request
@@ -78,7 +77,7 @@ def _compile(wanted: Wanted, request: Request) -> None:
 
 def _live(home: Home, half: Half, python: Interpreter) -> bytecode.Live:
     """Return where byte-code may go while nothing else happens to an environment."""
-    witness = f"{half.path}/{RECORD}"
+    witness = f"{half.path}/{stamp.RECORD}"
     status = os.stat(witness)
     return bytecode.Live(
         site=f"{half.path}/{Layout.of(python.short_version).site}",

@@ -146,6 +146,7 @@ class _Unpacker:
         job = {
             "archive": str(archive.path),
             "name": archive.pin.name,
+            "version": archive.pin.version,
             "sha256": archive.sha256,
             "entry": str(entry),
             "draft": str(self._folder / f"draft-{archive.pin.name}"),

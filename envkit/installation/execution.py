@@ -9,8 +9,7 @@ from envkit.changes import Change
 from envkit.environment import halves, patch, usage
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.environment.tree import AlteredError
-from envkit.errors import MissingError
+from envkit.errors import AlteredError, MissingError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan, Request

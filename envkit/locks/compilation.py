@@ -306,7 +306,7 @@ def _absolute_links(text: str, folder: Path) -> str:
 
     def absolute(found: re.Match[str]) -> str:
         path = folder / found[2]
-        is_there = "://" not in found[2] and path.exists()
+        is_there = "://" not in found[2] and os.path.exists(path)
         return f"{found[1]}{shlex.quote(str(path))}" if is_there else found[0]
 
     return _FIND_LINKS.sub(absolute, text)

@@ -22,7 +22,7 @@ def files(group: Group) -> tuple[Path, ...]:
     waiting = [path for path in group.inputs if path.suffix == ".in" and path.is_file()]
     while waiting:
         path = waiting.pop(0)
-        if path not in found and path.is_file():
+        if path not in found and os.path.isfile(path):
             found[path] = None
             named = filter(None, map(nested, split(read(path), path.name)))
             waiting += [Path(os.path.normpath(path.parent / name)) for name in named]

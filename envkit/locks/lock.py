@@ -215,9 +215,9 @@ def select(locks: Sequence[Lock], markers: Mapping[str, str]) -> tuple[Pin, ...]
 
 
 def _holds(marker: str, markers: Mapping[str, str], path: Path) -> bool:
-    from packaging.markers import InvalidMarker, Marker
+    from packaging.markers import Marker
 
     try:
         return Marker(marker).evaluate(dict(markers))
-    except InvalidMarker:
+    except (ValueError, KeyError):  # no marker, or one that compares what cannot be compared
         raise UsageError(f"{path.name}: not a marker: {marker[:80]!r}") from None

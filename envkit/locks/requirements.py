@@ -179,7 +179,8 @@ def _refuse_missing(line: Line, path: Path, coming: Path | None) -> None:
     if not name or "://" in name or "${" in name:
         return
     named = Path(os.path.normpath(path.parent / name))
-    if named != coming and not named.is_file():
+    # Unlike the method of a path, this has an answer for names that no file can have.
+    if named != coming and not os.path.isfile(named):
         raise UsageError(f"{line.where}: {name} does not exist")
 
 

@@ -167,7 +167,6 @@ def _run(
 def _describe(source: str, draft: Path) -> None:
     """Write what the byte-code that was made for an entry consists of."""
     wheel = manifest.read(source)
-    assert wheel, source
     folders = {}
     tree = f"{draft}/{TREE}"
     for parent, _, names in os.walk(tree):

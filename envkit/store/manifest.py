@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from envkit.errors import AlteredError
+
 # The folders below an entry's tree, by the place in an environment that their files go to.
 SITE = "site"  # site-packages
 DATA = "data"  # the environment's own root
@@ -87,20 +89,39 @@ def write(draft: str, manifest: Manifest, folders: Folders) -> None:
         os.chmod(path, 0o444)
 
 
-def read(entry: str) -> Manifest | None:
-    """Return what an entry is; None if there is no such entry."""
+def read(entry: str) -> Manifest:
+    """Return what an entry is.
+
+    Raises:
+        AlteredError: there is no such entry, or its manifest is not what was written.
+    """
     values = _load(entry, MANIFEST)
-    if values is None:
-        return None
-    for key in ("requires", "scripts"):
-        values[key] = tuple(values[key])
-    return Manifest(path=entry, **values)
+    try:
+        lists = {key: tuple(values[key]) for key in ("requires", "scripts")}
+        found = Manifest(path=entry, **{**values, **lists})
+        commands = (*found.console_scripts.items(), *found.gui_scripts.items())
+    except (AttributeError, KeyError, TypeError):
+        raise AlteredError(f"{entry}/{MANIFEST}") from None
+    texts = (found.name, found.version, found.dist_info, *found.requires, *found.scripts)
+    if not all(
+        isinstance(text, str) for text in (*texts, *(one for pair in commands for one in pair))
+    ):
+        raise AlteredError(f"{entry}/{MANIFEST}")
+    return found
 
 
 def folders(entry: str) -> Folders:
-    """Return the files of an entry: folder below the tree -> its files; none without an entry."""
-    found = _load(entry, FILES) or {}
-    return {folder: tuple(map(File._make, files)) for folder, files in found.items()}
+    """Return the files of an entry: folder below the tree -> its files.
+
+    Raises:
+        AlteredError: there is no such entry, or its list is not what was written.
+    """
+    try:
+        return {
+            folder: tuple(map(File._make, files)) for folder, files in _load(entry, FILES).items()
+        }
+    except TypeError:
+        raise AlteredError(f"{entry}/{FILES}") from None
 
 
 def files(folders: Folders) -> Iterator[tuple[str, File]]:
@@ -110,10 +131,12 @@ def files(folders: Folders) -> Iterator[tuple[str, File]]:
             yield folder, file
 
 
-def _load(entry: str, name: str) -> dict[str, Any] | None:
+def _load(entry: str, name: str) -> dict[str, Any]:
     try:
         with open(f"{entry}/{name}", encoding="utf-8") as file:
-            values: dict[str, Any] = json.load(file)
-            return values
-    except FileNotFoundError:
-        return None
+            values = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise AlteredError(f"{entry}/{name}")
+    return values

@@ -26,6 +26,7 @@ def main() -> None:
                 sha256=job["sha256"],
                 entry=Path(job["entry"]),
                 draft=Path(job["draft"]),
+                version=job["version"],
             )
         except EnvkitError as error:
             answer = {

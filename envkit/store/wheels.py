@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
 
-from envkit.errors import IntegrityError
+from envkit.errors import EnvkitError, IntegrityError
+from envkit.quantities import bytes_text
 from envkit.store import digest, manifest, record
 from envkit.store.archive import Wheel
 from envkit.store.layout import publish
@@ -19,7 +22,9 @@ _INSTALLER = b"envkit\n"
 _ADDED = ("RECORD", "INSTALLER", "REQUESTED")
 
 
-def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> None:
+def add(
+    archive: Path, *, name: str, sha256: str, entry: Path, draft: Path, version: str = ""
+) -> None:
     """Unpack a wheel into an entry of the store.
 
     Args:
@@ -28,22 +33,52 @@ def add(archive: Path, *, name: str, sha256: str, entry: Path, draft: Path) -> N
         sha256: the digest, in hex, that the archive has to have.
         entry: where the entry is to appear; if it is there already, nothing is done.
         draft: a path on the store's filesystem to make it at.
+        version: the version that it has to be; any if empty.
 
     Raises:
         IntegrityError: the archive is not the one meant, or is damaged or hostile.
+        EnvkitError: the filesystem has no room for what is in it.
         OSError: the disk refuses.
     """
-    if entry.is_dir():
+    if (entry / manifest.MANIFEST).is_file():
         return
+    if entry.is_dir():
+        # It came whole, and lost something since. Of use to nobody, it goes where the draft goes.
+        with contextlib.suppress(FileNotFoundError):
+            entry.rename(draft.with_name(f"{draft.name}-damaged"))
     found = digest.sha256(archive)
     if found != sha256:
         raise IntegrityError(
             f"{archive.name}: its sha256 is {found}, not {sha256}",
             "Nothing was installed from it. The index serves another file than the lock names.",
         )
-    with Wheel(archive, name) as wheel:
-        _unpack(wheel, draft)
+    with Wheel(archive, name, version) as wheel:
+        _refuse_too_large(wheel, draft.parent)
+        try:
+            _unpack(wheel, draft)
+        except FileExistsError as error:
+            # No two members have one place. To a filesystem that folds case, or composes accents,
+            # different names can be one; to others they may well be two.
+            name = os.path.basename(str(error.filename))
+            raise wheel.damaged(f"{name!r} and another have one name on this filesystem") from None
     publish(draft, entry)
+
+
+def _refuse_too_large(wheel: Wheel, folder: Path) -> None:
+    """Refuse at once what a filesystem has no room for, whether it is hostile or just large.
+
+    No more than this is ever written, since a file that unpacks to more than the archive says is
+    refused as well.
+    """
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    # Some filesystems, of networks mostly, do not say how large they are.
+    if status.f_blocks and wheel.size > free:
+        raise EnvkitError(
+            f"{wheel.label} unpacks to {bytes_text(wheel.size)}, and the store's filesystem has "
+            f"{bytes_text(free)} free",
+            "Make room, or name another folder with $ENVKIT_STORE or [tool.envkit] store.",
+        )
 
 
 def _unpack(wheel: Wheel, draft: Path) -> None:
@@ -59,23 +94,32 @@ def _unpack(wheel: Wheel, draft: Path) -> None:
     _write_metadata(tree, f"{SITE}/{wheel.dist_info}", folders)
     about = Manifest(
         path=str(draft),
-        name=wheel.metadata["Name"],
-        version=wheel.metadata.get("Version", ""),
+        name=wheel.name,
+        version=wheel.version,
         dist_info=wheel.dist_info,
-        requires=tuple(wheel.metadata.get_all("Requires-Dist", ())),
-        console_scripts=wheel.entry_points("console_scripts"),
-        gui_scripts=wheel.entry_points("gui_scripts"),
+        requires=wheel.requires,
+        console_scripts=wheel.console_scripts,
+        gui_scripts=wheel.gui_scripts,
         scripts=tuple(sorted(file.name for file in folders.get(SCRIPTS, ()))),
         has_headers=any(folder.partition("/")[0] == HEADERS for folder in folders),
     )
-    ordered = {folder: tuple(sorted(folders[folder])) for folder in sorted(folders)}
+    ordered = {
+        folder: tuple(sorted(folders[folder])) for folder in sorted(folders) if folders[folder]
+    }
     manifest.write(str(draft), about, ordered)
 
 
 def _folder(tree: Path, folder: str, folders: dict[str, list[File]]) -> list[File]:
-    """Return the list of a folder's files, making the folder when it is first met."""
+    """Return the list of a folder's files, making the folder when it is first met.
+
+    Raises:
+        FileExistsError: the filesystem takes its name for that of another one.
+    """
     if folder not in folders:
-        os.makedirs(os.path.join(tree, folder), exist_ok=True)
+        parent, _, name = folder.rpartition("/")
+        if name:
+            _folder(tree, parent, folders)
+            os.mkdir(os.path.join(tree, folder))
         folders[folder] = []
     return folders[folder]
 
@@ -95,8 +139,11 @@ def _sort_scripts(tree: Path, folders: dict[str, list[File]]) -> None:
                 kept.append(file)
                 continue
         _folder(tree, f"{DATA}/bin", folders).append(file._replace(executable=True))
-        os.rename(path, os.path.join(tree, DATA, "bin", file.name))
-        os.chmod(os.path.join(tree, DATA, "bin", file.name), 0o555)  # noqa: S103
+        target = os.path.join(tree, DATA, "bin", file.name)
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        os.rename(path, target)
+        os.chmod(target, 0o555)  # noqa: S103
     if kept:
         folders[SCRIPTS] = kept
 

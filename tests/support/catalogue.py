@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from .backend import Member, regular
 from .distributions import Distribution, Tampering
+from .tampering import Alteration, overlap, relisted, rewritten, stating
 
 _NATIVE = """\
 #include <Python.h>
@@ -21,6 +22,8 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, 
 
 PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }
 """
+
+_ZEROS = b"\0" * (1 << 20)
 
 
 @functools.cache
@@ -58,6 +61,32 @@ def hostile() -> Mapping[str, Distribution]:
             "misnamed": _bad(Tampering(file_stem="other-1.0")),
             # A name that breaks a line of RECORD in two and colours the terminal.
             "control-characters": _bad(_with(regular("evil\n\x1b[31m.py", "EVIL = True\n"))),
+            # A name that is said to be UTF-8, and is not.
+            "not-utf-8": _bad(
+                _with(
+                    regular("\u00e4.py", "EVIL = True\n"),
+                    alter=lambda content: content.replace("\u00e4".encode(), b"\xff\xfe"),
+                )
+            ),
+            # Bombs: a member that unpacks to more than the directory says, members that share
+            # their bytes, and one that unpacks to more than any disk holds.
+            "larger": _bad(
+                _with(regular("bomb.bin", _ZEROS), alter=stating("bomb.bin", file_size=1))
+            ),
+            "overlapping": _bad(_with(regular("bomb.bin", _ZEROS), alter=relisted(overlap))),
+            "no-room": _bad(
+                _with(regular("bomb.bin", _ZEROS), alter=stating("bomb.bin", file_size=1 << 60))
+            ),
+            # Metadata that would steer a terminal, if its version were shown.
+            "version": _bad(
+                _with(
+                    alter=rewritten(
+                        {"METADATA": lambda text: text.replace(b"ion: 1.0", b"ion: 1.0\x1b[31m")}
+                    )
+                )
+            ),
+            # A command that every other one would take for an option.
+            "option": Distribution(name="hostile", console_scripts={"--help": "hostile:main"}),
         }
     )
 
@@ -68,8 +97,8 @@ def _bad(tampering: Tampering) -> Distribution:
     )
 
 
-def _with(*members: Member) -> Tampering:
-    return Tampering(members=members)
+def _with(*members: Member, alter: Alteration = bytes) -> Tampering:
+    return Tampering(members=members, alter=alter)
 
 
 def _keyed(distributions: Iterable[Distribution]) -> Mapping[str, Distribution]:

@@ -71,7 +71,7 @@ def _wheel_metadata(path: Path) -> bytes | None:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
             return archive.read(names[0]) if names else None
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, UnicodeDecodeError):
         return None
 
 
