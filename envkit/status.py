@@ -6,7 +6,7 @@ import os
 from typing import Literal, NamedTuple
 
 from envkit.changes import Change
-from envkit.environment import halves, stamp
+from envkit.environment import halves
 from envkit.environment.halves import Half
 from envkit.environment.home import Home
 from envkit.errors import EnvkitError, UsageError
@@ -89,12 +89,6 @@ def inspect(request: Request) -> Status:
         changes=changes,
         drift=drift,
     )
-
-
-def installed_groups(project: Project) -> tuple[Group, ...]:
-    """Return the groups that the environment was made for; the configured ones without one."""
-    known = stamp.read(str(project.environment))
-    return tuple(map(project.group, known.get("group", ()))) if known else project.choose()
 
 
 def _lock_status(project: Project, group: Group) -> LockStatus:

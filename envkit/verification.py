@@ -18,7 +18,6 @@ from envkit.errors import AlteredError, EnvkitError, MissingError, UsageError
 from envkit.installation import composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Request
-from envkit.installation.supply import supply
 from envkit.store import manifest
 from envkit.store.layout import Store
 from envkit.store.manifest import TREE
@@ -206,6 +205,8 @@ def _refetch(request: Request, say: Say) -> None:
     """Bring what the store lacks for the locks."""
     chosen = plans.make(request)
     if chosen.lacking:
+        from envkit.installation.supply import supply
+
         supply(chosen, report=lambda _: None, say=say)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -140,7 +141,8 @@ class Place:
     def install(self, names: Iterable[str]) -> None:
         """Lock some distributions, and install them with envkit and with pip."""
         self.run(sys.executable, "-m", "envkit", "init", ".", *names)
-        self.run(sys.executable, "-m", "virtualenv", "--quiet", str(self.theirs))
+        make = [sys.executable, "-m", "virtualenv", "--quiet", "--no-setuptools"]
+        self.run(*make, str(self.theirs))
         pip = [str(self.theirs / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         self.run(*pip, "--no-compile", "--no-deps", "--require-hashes", "-r", "requirements.txt")
 
@@ -177,7 +179,8 @@ def _is_ours_alone(place: str) -> bool:
     return (
         top in (".envkit", "pyvenv.cfg", ".gitignore", "CACHEDIR.TAG")
         or place.startswith(("bin/activate", "bin/deactivate", "bin/python", "bin/pip"))
-        or re.search(r"site-packages/(_virtualenv|pip(-[^/]*)?/|__pycache__)", place) is not None
+        or re.search(r"site-packages/(_virtualenv|pip(-[^/]*)?(/|\.virtualenv)|__pycache__)", place)
+        is not None
         or _OTHERWISE.fullmatch(place) is not None
         or place.endswith(".pyc")
     )
@@ -214,6 +217,8 @@ def compare(place: Place, names: Iterable[str]) -> None:
     assert entry_points(place, place.ours) == entry_points(place, place.theirs)
     place.imports(place.ours, (DISTRIBUTIONS[name] for name in names))
     place.run(sys.executable, "-m", "envkit", "verify", "--depth", "hashes")
+    # Sixty of them would fill a disk.
+    shutil.rmtree(place.folder)
 
 
 @pytest.fixture(scope="module")

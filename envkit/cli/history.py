@@ -9,12 +9,12 @@ import click
 
 from envkit import history as past
 from envkit import project, render
-from envkit import status as inspection
 from envkit.changes import Change
 from envkit.cli.installer import request_for
 from envkit.cli.output import printable
 from envkit.errors import EXIT_DONE
 from envkit.history import Environment, History, Locked
+from envkit.installation import plan as plans
 from envkit.quantities import count
 
 # More changes of one lock than this are summed up.
@@ -33,7 +33,7 @@ def history(limit: int, as_json: bool) -> int:
     of a commit.
     """
     found = project.find(Path.cwd(), os.environ)
-    request = request_for(found, inspection.installed_groups(found), offline=True)
+    request = request_for(found, plans.installed_groups(found), offline=True)
     result = past.inspect(request, max(limit, 0))
     if as_json:
         click.echo(render.as_json(result))

@@ -11,6 +11,7 @@ from envkit import project, render
 from envkit import status as inspection
 from envkit.cli.output import styled
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
+from envkit.installation import plan as plans
 from envkit.installation.plan import Request
 from envkit.status import Status
 from envkit.store import layout
@@ -30,7 +31,7 @@ def status(as_json: bool) -> int:
     found = project.find(Path.cwd(), os.environ)
     request = Request(
         project=found,
-        groups=inspection.installed_groups(found),
+        groups=plans.installed_groups(found),
         store=layout.locate(found.config.store, os.environ),
         environ=os.environ,
         offline=True,

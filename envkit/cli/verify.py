@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from envkit import project, render, verification
-from envkit import status as inspection
 from envkit.cli.installer import request_for, store_here
 from envkit.cli.output import Meter, Output, printable
 from envkit.environment.comparison import DEPTHS, Depth
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
+from envkit.installation import plan as plans
 from envkit.quantities import count
 from envkit.verification import BadEntry, Difference, Report, Verification
 
@@ -45,7 +45,7 @@ def verify(output: Output, depth: Depth, fix: bool, whole_store: bool, as_json: 
     report = _reporter(output)
     if found is None:
         return _verify_store(output, depth, report, as_json=as_json)
-    request = request_for(found, inspection.installed_groups(found))
+    request = request_for(found, plans.installed_groups(found))
     work = verification.fix if fix else verification.verify
     with request.store.in_use(output.say):
         result = work(request, depth, report=report, say=output.say)

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,9 @@ Depth = Literal["names", "times", "hashes"]
 DEPTHS: tuple[Depth, ...] = ("names", "times", "hashes")
 
 _CHUNK = 1 << 20
+
+# Fewer folders than this are looked at sooner than another process begins.
+_WORTH_A_PROCESS = 500
 
 # One number for each process, in a piece of memory that they share.
 _COUNTER = 8
@@ -61,10 +64,7 @@ def compare(root: str, tree: Tree, depth: Depth, report: Report) -> Comparison:
             also at its content.
         report: called while contents are read.
     """
-    found = [
-        one for folder in sorted(tree.files) if folder for one in differences(root, folder, tree)
-    ]
-    found += _at_the_top(root, tree)
+    found = _differences(root, tree)
     bad = {path for path, _ in found}
     if depth != "names":
         expected = [
@@ -114,9 +114,22 @@ def altered(root: str, files: Sequence[Expected], depth: Depth, report: Report) 
     return [path for result in results for path in result]
 
 
-def _at_the_top(root: str, tree: Tree) -> Iterable[tuple[str, str]]:
-    """Yield the differences directly in the root, where envkit keeps a folder of its own."""
-    return (one for one in differences(root, "", tree) if one[0] != STATE)
+def _differences(root: str, tree: Tree) -> list[tuple[str, str]]:
+    """Return the differences in names and inodes, on several processors if it is much to do."""
+    folders = sorted(tree.files)
+    count = min(os.cpu_count() or 1, 1 + len(folders) // _WORTH_A_PROCESS)
+
+    def look(start: int) -> list[tuple[str, str]]:
+        return [
+            one
+            for folder in folders[start::count]
+            for one in differences(root, folder, tree)
+            # Directly in the root envkit keeps a folder of its own.
+            if one[0] != STATE
+        ]
+
+    results = process.side_by_side([partial(look, start) for start in range(count)])
+    return [one for found in results for one in found]
 
 
 def _shares(files: Sequence[Expected], count: int) -> list[list[Expected]]:

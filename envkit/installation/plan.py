@@ -145,6 +145,12 @@ def _locks(request: Request) -> list[Lock]:
     return locks
 
 
+def installed_groups(project: Project) -> tuple[Group, ...]:
+    """Return the groups that the environment was made for; the configured ones without one."""
+    known = stamp.read(str(project.environment))
+    return tuple(map(project.group, known.get("group", ()))) if known else project.choose()
+
+
 def check_fresh(project: Project, group: Group, one: Lock) -> None:
     """Make sure that a lock was compiled from what its inputs say now.
 
