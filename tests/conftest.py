@@ -12,6 +12,10 @@ from tests.support.authority import Authority
 from tests.support.projects import Machine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="Run the slow, wide forms of tests.")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """Let what the tests start be interrupted, which a script's background jobs are not."""

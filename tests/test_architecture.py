@@ -24,7 +24,7 @@ LAYERS = (
     {"pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"changes", "process", "quantities"},
+    {"boot", "changes", "process", "quantities"},
     {"errors"},
 )
 

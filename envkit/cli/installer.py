@@ -74,7 +74,7 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
             started=progress.started,
         )
 
-    plan = plans.make(request)
+    plan = plans.make(request, output.say)
     output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
     outcome = execution.apply(plan, report=report, say=output.say)
     if not listed:

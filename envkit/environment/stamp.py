@@ -14,7 +14,11 @@ STAMP = f"{STATE}/stamp"
 FOLDERS = f"{STATE}/folders"
 SETTLED = f"{STATE}/settled"
 
-_FORM = "envkit-stamp 2"
+_FORM = "envkit-stamp 3"
+
+# The last line of a stamp, so that one which was cut off has none: what may be lost with the power.
+_UNSYNCED = "unsynced"
+_NOTHING = ["nothing"]
 
 # Settings that the environment variables make, and that change what `install` does.
 VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
@@ -57,23 +61,41 @@ def content_digest(paths: list[str]) -> str:
 
 
 def read(environment: str) -> Stamp | None:
-    """Return the stamp of an environment: key -> values; None if it is not finished or not ours."""
+    """Return the stamp of an environment: key -> values; None if it is not finished or not ours.
+
+    One in which a power loss may have left files without their content counts as unfinished.
+    """
     try:
         with open(f"{environment}/{STAMP}", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().split("\n")
     except OSError:
         return None
-    if lines[0] != _FORM:
+    if lines[0] != _FORM or lines[-1]:
         return None
     values: Stamp = {}
-    for line in lines[1:]:
+    for line in lines[1:-1]:
         key, _, value = line.partition("\t")
         values.setdefault(key, []).append(value)
-    return values
+    return None if _may_be_damaged(values) else values
+
+
+def _may_be_damaged(values: Stamp) -> bool:
+    """Return whether the machine has been started anew since, and not all was on the disk."""
+    unsynced = values.get(_UNSYNCED)
+    if unsynced == _NOTHING:
+        return False
+    from envkit import boot
+
+    return unsynced is None or boot.is_over(unsynced[0])
 
 
 def write(environment: str, values: Stamp) -> None:
-    """Write the stamp of an environment, by rename, so that it is whole or not there."""
+    """Write the stamp of an environment, by rename, so that it is whole or not there.
+
+    Args:
+        environment: the root.
+        values: what it says; `unsynced` comes last.
+    """
     lines = [f"{key}\t{value}" for key, listed in values.items() for value in listed]
     replace(f"{environment}/{STAMP}", "\n".join([_FORM, *lines, ""]))
 
@@ -155,6 +177,30 @@ def write_folders(environment: str, lines: list[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def unsynced() -> Stamp:
+    """Return what the stamp of an environment says that was changed just now."""
+    from envkit import boot
+
+    return {_UNSYNCED: [boot.identity()] if boot.identity() else _NOTHING}
+
+
+def unsync(environment: str, values: Stamp) -> None:
+    """Stamp an environment as one that is about to be changed, and not on the disk any more."""
+    write(environment, {**values, **unsynced()})
+
+
+def confirm(environment: str, before: str) -> None:
+    """Stamp an environment as being on the disk, if its stamp is the one from before the sync.
+
+    Args:
+        environment: the root.
+        before: what `identity` returned before.
+    """
+    values = read(environment)
+    if values and values[_UNSYNCED] != _NOTHING and identity(environment) == before:
+        write(environment, {**values, _UNSYNCED: _NOTHING})
+
+
 def settle(environment: str) -> None:
     """Note that every folder of an environment was looked at and is as it was when it was finished.
 
@@ -162,18 +208,22 @@ def settle(environment: str) -> None:
     speaks of the stamp that there is now: stamped anew, as it is before it is used again, an
     environment counts as not looked at.
     """
-    replace(f"{environment}/{SETTLED}", _identity(environment))
+    replace(f"{environment}/{SETTLED}", identity(environment))
 
 
 def is_settled(environment: str) -> bool:
     """Return whether every folder of an environment was looked at since it was stamped."""
     try:
         with open(f"{environment}/{SETTLED}", encoding="utf-8") as file:
-            return file.read() == _identity(environment)
+            return file.read() == identity(environment)
     except OSError:
         return False
 
 
-def _identity(environment: str) -> str:
-    status = os.stat(f"{environment}/{STAMP}")
+def identity(environment: str) -> str:
+    """Return what a stamp is told from a later one by; empty if there is none."""
+    try:
+        status = os.stat(f"{environment}/{STAMP}")
+    except OSError:
+        return ""
     return f"{status.st_ino} {status.st_mtime_ns}"

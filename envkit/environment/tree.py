@@ -23,6 +23,8 @@ _COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 _WORTH_A_PROCESS = 3000
 _MOST_PROCESSES = 4
 
+_CHUNK = 1 << 20
+
 
 class Linked(NamedTuple):
     """A file of the store, to be linked: its path, and inode, size (bytes) and mtime (ns)."""
@@ -215,7 +217,7 @@ def _apply_tops(root: str, tree: Tree, tops: Iterable[str]) -> None:
 def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield what is not as it should be directly in one folder: its path and the kind.
 
-    Files are told apart by their inodes, or where they are copies by size and mtime; byte-code,
+    Files are told apart by their inodes, or where they are copies by what they hold; byte-code,
     which interpreters write as they run, counts only where it stands in place of the store's.
 
     Args:
@@ -322,12 +324,22 @@ def _is_right(path: str, leaf: Leaf) -> bool:
         if not stat.S_ISREG(status.st_mode):
             return False
         if isinstance(leaf, Copied):
-            return (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
+            same = (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
+            return same and _has_content_of(path, leaf.source)
         with open(path, "rb") as file:
             same = file.read() == leaf.content
         return same and bool(status.st_mode & stat.S_IXUSR) == leaf.executable
     except FileNotFoundError:
         return False
+
+
+def _has_content_of(path: str, source: str) -> bool:
+    """Return whether a copy is whole, which its size and time do not say after a power loss."""
+    with open(path, "rb") as one, open(source, "rb") as other:
+        while chunk := other.read(_CHUNK):
+            if one.read(_CHUNK) != chunk:
+                return False
+        return not one.read(1)
 
 
 def make(path: str, leaf: Leaf) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,12 +11,11 @@ from envkit.environment import halves, patch
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.tree import AlteredError
-from envkit.errors import EnvkitError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan
 from envkit.quantities import count
-from envkit.store.layout import Store
+from envkit.store import recovery
 
 if TYPE_CHECKING:
     from envkit.fetching.progress import Report
@@ -60,7 +58,9 @@ def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _
             return _apply(chosen, report, say)
         except AlteredError as altered:
             # Each time there is one entry less that could be altered.
-            entry = _set_aside(chosen.request.store, altered)
+            store = chosen.request.store.root
+            entry = store.joinpath(*Path(altered.source).relative_to(store).parts[:2])
+            recovery.set_aside(store, entry)
             say(f"{entry} was altered in the store; it is set aside and made anew")
             chosen = plans.make(chosen.request)
 
@@ -135,16 +135,3 @@ def _turn(live: Half, spare: Half, wanted: Wanted) -> Half:
         return spare
     patch.patch(live, wanted)
     return live
-
-
-def _set_aside(store: Store, altered: AlteredError) -> str:
-    """Take an entry that is not what it was out of use, and return its path."""
-    bucket_and_name = Path(altered.source).relative_to(store.root).parts[:2]
-    entry = store.root.joinpath(*bucket_and_name)
-    aside = store.root / "set-aside"
-    aside.mkdir(exist_ok=True)
-    try:
-        entry.rename(aside / f"{entry.name}-{os.getpid()}")
-    except OSError as error:
-        raise EnvkitError(f"{entry} was altered and cannot be set aside: {error}") from None
-    return str(entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,8 +78,12 @@ class Plan(NamedTuple):
         return tuple(pin for pin in self.pins if pin not in self.entries)
 
 
-def make(request: Request) -> Plan:
+def make(request: Request, say: Callable[[str], None] = lambda _: None) -> Plan:
     """Return what an installation starts from; nothing is changed.
+
+    Args:
+        request: what is to be installed.
+        say: called with a line before what can take time.
 
     Raises:
         UsageError: a lock is missing, stale, not readable, or not for this interpreter.
@@ -90,6 +94,7 @@ def make(request: Request) -> Plan:
     locks = [lock.read(group.lock) for group in request.groups]
     for group, one in zip(request.groups, locks, strict=True):
         check_fresh(project, group, one)
+    request.store.prepare(say)
     python = find_interpreter(project, locks, request.store, request.environ)
     pins = lock.select(locks, python.markers)
     entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
@@ -135,7 +140,6 @@ def find_interpreter(
     """
     locked = next((one.python for one in locks if one.python), "")
     request = project.python_request(locked)
-    store.prepare()
     python = interpreter.find(request, cache=store.interpreters, environ=environ)
     for wish, source in [
         *((one.python, f"{one.path.name} was compiled for") for one in locks),

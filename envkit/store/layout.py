@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from envkit.errors import EnvkitError, UsageError
+from envkit.store import unsynced
 
 
 class Store(NamedTuple):
@@ -69,15 +70,25 @@ class Store(NamedTuple):
         """The other halves of environments, one for each project."""
         return self.root / "spares-v1"
 
-    def prepare(self) -> None:
-        """Make the store's folder if it is not there.
+    def prepare(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Make the store's folder if it is not there; look at what a power loss may have damaged.
+
+        Whoever uses the store does this first.
+
+        Args:
+            say: called with a line before what can take time.
 
         Raises:
             UsageError: it cannot be made or written to.
+            EnvkitError: something in it is damaged and cannot be moved.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
             (self.root / "tmp").mkdir(exist_ok=True)
+            if unsynced.of_earlier_starts(self.root):
+                from envkit.store import recovery
+
+                recovery.recover(self.root, say)
         except OSError as error:
             raise UsageError(
                 f"{self.root}: the store cannot be written: {error.strerror}",
@@ -148,7 +159,7 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Store:
 
 
 def publish(draft: Path, entry: Path) -> None:
-    """Let a finished folder appear in the store by one rename.
+    """Let a finished folder appear in the store by one rename, noted as not on the disk yet.
 
     Where another process was first, the draft is taken away: both are made of the same bytes.
 
@@ -157,6 +168,7 @@ def publish(draft: Path, entry: Path) -> None:
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
     try:
+        unsynced.note(entry)
         draft.rename(entry)
     except OSError as error:
         if not entry.is_dir():
