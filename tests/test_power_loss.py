@@ -96,7 +96,7 @@ def locked(project: Project, number: int) -> None:
 
 
 def state(project: Project) -> Snapshot:
-    """Return all that an environment has; byte-code is given its mode a little after its content."""
+    """Return all that an environment has; byte-code is given its mode after its content."""
     found = snapshot(project.venv, without=[".envkit"])
     return {
         path: node._replace(mode=0) if path.endswith(".pyc") else node
