@@ -154,7 +154,8 @@ def references(powered: Disk, machine: Machine, count: int) -> tuple[list[Snapsh
         project.install(env={"ENVKIT_COMPILE": "now"})
         longest = max(longest, time.monotonic() - started)
         found.append(state(project))
-    powered.remove()
+    halt(machine)
+    powered.unmount()
     powered.format()
     (machine.folder / "home").mkdir(parents=True)
     return found, longest

@@ -43,16 +43,25 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self._image = folder / "disk.img"
         self._starts = folder / "boot_id"
-        self.place = folder / "disk"
-        self.place.mkdir()
-        self.format()
+        self._parent = folder / "mounted"
+        self.place = self._parent / "disk"
+        self.place.mkdir(parents=True)
+        # A process in a mount namespace of its own, whoever's it is, has a copy of each mount. Only
+        # below a shared one do the copies go when the mount goes (mount_namespaces(7)).
+        _mount("--bind", str(self._parent), str(self._parent))
+        _mount("--make-shared", str(self._parent))
+        try:
+            self.format()
+        except BaseException:
+            _run("umount", str(self._parent))
+            raise
 
     def format(self) -> None:
         """Make the filesystem, with nothing on it, and mount it."""
         with self._image.open("wb") as file:
             file.truncate(_SIZE)
         _run("mkfs.ext4", "-q", "-F", str(self._image))
-        self._mount()
+        self.mount()
 
     def through(self) -> list[str]:
         """Return what stands before the commands of a machine, to which this start is a new one."""
@@ -82,25 +91,26 @@ class Disk:
     def start_again(self, machine: Machine) -> None:
         """Start a machine anew after the power was cut: nothing runs, all comes from the disk."""
         halt(machine)
-        self._unmount()
-        self._mount()
+        self.unmount()
+        self.mount()
         machine.through = self.through()
 
     def remove(self) -> None:
         """Unmount it, whatever became of it."""
         try:
-            self._unmount()
+            self.unmount()
         except AssertionError:
             _run("umount", "--lazy", str(self.place))
+            raise
+        finally:
+            _run("umount", "--lazy", str(self._parent))
 
-    def _mount(self) -> None:
-        try:
-            # The loop device goes when the filesystem is unmounted.
-            _run("mount", "-o", "loop", str(self._image), str(self.place))
-        except AssertionError as error:
-            raise UnavailableError(str(error)) from None
+    def mount(self) -> None:
+        """Mount it; the loop device that this takes goes when it is unmounted."""
+        _mount("-o", "loop", str(self._image), str(self.place))
 
-    def _unmount(self) -> None:
+    def unmount(self) -> None:
+        """Unmount it; nothing may use it any more."""
         # A process that was killed lets go of it a little later.
         until = time.monotonic() + 10
         while True:
@@ -134,6 +144,13 @@ def disk(folder: Path) -> Iterator[Disk]:
         yield made
     finally:
         made.remove()
+
+
+def _mount(*arguments: str) -> None:
+    try:
+        _run("mount", *arguments)
+    except AssertionError as error:
+        raise UnavailableError(str(error)) from None
 
 
 def _run(*command: str) -> None:
