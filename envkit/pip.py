@@ -78,9 +78,11 @@ def default_index(cache: Path) -> str:
     folder = _folder()
     remembered = cache / f"index-of-pip-{(folder / '__init__.py').stat().st_mtime_ns}"
     try:
-        return remembered.read_text(encoding="utf-8")
+        known = remembered.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        pass
+        known = ""
+    if known.startswith("http"):
+        return known
     asked = [sys.executable, "-I", "-S", "-c", _DEFAULT_INDEX, str(folder.parent)]
     answer = process.run(asked).stdout.strip()
     if not answer.startswith("https://"):

@@ -24,7 +24,7 @@ LAYERS = (
     {"git", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"changes", "mutex", "process", "quantities", "versions"},
+    {"boot", "changes", "mutex", "process", "quantities", "versions"},
     {"errors"},
 )
 

@@ -88,7 +88,7 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
         )
 
     with request.store.in_use(output.say):
-        plan = plans.make(request)
+        plan = plans.make(request, output.say)
         output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
         outcome = execution.apply(plan, report=report, say=output.say)
     if not listed:

@@ -124,7 +124,7 @@ def prepare(
     in the lock.
     """
     store = layout.locate(project.config.store, environ)
-    store.prepare()
+    store.prepare(output.say)
     default = project.group(DEFAULT_GROUP).lock
     locked = locks.python_of(default.read_text(encoding="utf-8")) if default.is_file() else ""
     wanted = compiler.python_field(project.config.python)

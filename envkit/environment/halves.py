@@ -202,9 +202,17 @@ def swap(live: Half, spare: Half) -> bool:
     return True
 
 
-def restamp(half: Half, wanted: Wanted) -> None:
-    """Bring the stamp of a half that is what is wanted up to date with the files it came from."""
+def restamp(half: Half, wanted: Wanted, *, changed: bool = False) -> None:
+    """Bring the stamp of a half that is what is wanted up to date with the files it came from.
+
+    Args:
+        half: the half.
+        wanted: what it is.
+        changed: whether anything in it is not as it was when it was stamped before.
+    """
     lacking = wanted.completed and half.lacks_bytecode(wanted)
+    # Byte-code that it lacks is linked in as it is made.
+    known = half.stamp if half.stamp and not (changed or lacking) else stamp.unsynced()
     python = wanted.interpreter.executable
     stamp.write(
         half.path,
@@ -224,5 +232,6 @@ def restamp(half: Half, wanted: Wanted) -> None:
             "container": [
                 stamp.folder_line(half.path, folder) for folder in ("bin", wanted.layout.site)
             ],
+            "unsynced": known["unsynced"],
         },
     )

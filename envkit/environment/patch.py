@@ -65,8 +65,9 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
     Returns:
         Whether the half has what is wanted, byte-code aside; if not, nothing was done.
     """
-    if not half.has(wanted):
+    if not half.stamp or not half.has(wanted):
         return False
+    stamp.unsync(half.path, half.stamp)
     layout = wanted.layout
     tree = Tree()
     for part in wanted.parts:
@@ -242,4 +243,4 @@ def _finish(half: Half, wanted: Wanted, places: Places, folders: list[str]) -> N
     half.record = Record(location=wanted.home.live, interpreter=wanted.interpreter, parts=found)
     records.write(half.path, half.record)
     stamp.write_folders(half.path, folders)
-    restamp(half, wanted)
+    restamp(half, wanted, changed=True)

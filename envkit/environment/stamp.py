@@ -19,10 +19,14 @@ RECORD = f"{STATE}/record"
 
 _FORM = "envkit-stamp 3"
 
+# What may be lost with the power.
+_UNSYNCED = "unsynced"
+_NOTHING = ["nothing"]
+
 # What every stamp has once, and what it has at least once.
 _SINGLE = (
     *("location", "variables", "configured", "spare", "mutex"),
-    *("lacking", "summary", "content", "record"),
+    *("lacking", "summary", "content", "record", _UNSYNCED),
 )
 _SEVERAL = ("input", "interpreter", "container")
 
@@ -74,7 +78,10 @@ def content_digest(paths: list[str]) -> str:
 
 
 def read(environment: str) -> Stamp | None:
-    """Return the stamp of an environment: key -> values; None if it is not finished or not ours."""
+    """Return the stamp of an environment: key -> values; None if it is not finished or not ours.
+
+    One in which a power loss may have left files without their content counts as unfinished.
+    """
     try:
         with open(f"{environment}/{STAMP}", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().split("\n")
@@ -91,11 +98,25 @@ def read(environment: str) -> Stamp | None:
         and all(values.get(key) for key in _SEVERAL)
         and all(map(is_folder_line, values["container"]))
     )
-    return values if whole else None
+    return values if whole and not _may_be_damaged(values) else None
+
+
+def _may_be_damaged(values: Stamp) -> bool:
+    """Return whether the machine has been started anew since, and not all was on the disk."""
+    if values[_UNSYNCED] == _NOTHING:
+        return False
+    from envkit import boot
+
+    return boot.is_over(values[_UNSYNCED][0])
 
 
 def write(environment: str, values: Stamp) -> None:
-    """Write the stamp of an environment, by rename, so that it is whole or not there."""
+    """Write the stamp of an environment, by rename, so that it is whole or not there.
+
+    Args:
+        environment: the root.
+        values: what it says; `unsynced` comes last.
+    """
     lines = [f"{key}\t{value}" for key, listed in values.items() for value in listed]
     replace(f"{environment}/{STAMP}", "\n".join([_FORM, *lines, ""]))
 
@@ -130,10 +151,7 @@ def is_usable(environment: str, stamp: Stamp) -> bool:
 
 def has_record(half: str, stamp: Stamp) -> bool:
     """Return whether a half has the record that it was stamped with, without which it is none."""
-    try:
-        return [identity(half, RECORD)] == stamp["record"]
-    except OSError:
-        return False
+    return [identity(half, RECORD)] == stamp["record"]
 
 
 def _is_unchanged(line: str) -> bool:
@@ -200,6 +218,30 @@ def write_folders(environment: str, lines: list[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def unsynced() -> Stamp:
+    """Return what the stamp of an environment says that was changed just now."""
+    from envkit import boot
+
+    return {_UNSYNCED: [boot.identity()] if boot.identity() else _NOTHING}
+
+
+def unsync(environment: str, values: Stamp) -> None:
+    """Stamp an environment as one that is about to be changed, and not on the disk any more."""
+    write(environment, {**values, **unsynced()})
+
+
+def confirm(environment: str, before: str) -> None:
+    """Stamp an environment as being on the disk, if its stamp is the one from before the sync.
+
+    Args:
+        environment: the root.
+        before: what `identity` returned for the stamp before.
+    """
+    values = read(environment)
+    if values and values[_UNSYNCED] != _NOTHING and identity(environment, STAMP) == before:
+        write(environment, {**values, _UNSYNCED: _NOTHING})
+
+
 def settle(environment: str) -> None:
     """Note that every folder of an environment was looked at and is as it was when it was finished.
 
@@ -220,10 +262,9 @@ def is_settled(environment: str) -> bool:
 
 
 def identity(environment: str, name: str) -> str:
-    """Return what tells a file of an environment from one that was put in its place later.
-
-    Raises:
-        OSError: it is not there.
-    """
-    status = os.stat(f"{environment}/{name}")
+    """Return what tells a file of an environment from a later one; empty if it is not there."""
+    try:
+        status = os.stat(f"{environment}/{name}")
+    except OSError:
+        return ""
     return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"

@@ -23,6 +23,8 @@ _COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 _WORTH_A_PROCESS = 3000
 _MOST_PROCESSES = 4
 
+_CHUNK = 1 << 20
+
 
 class Linked(NamedTuple):
     """A file of the store, to be linked: its path, and inode, size (bytes), mtime (ns), sha256."""
@@ -202,7 +204,7 @@ def _apply_tops(root: str, tree: Tree, tops: Iterable[str]) -> None:
 def differences(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield what is not as it should be directly in one folder: its path and the kind.
 
-    Files are told apart by their inodes, or where they are copies by size and mtime.
+    Files are told apart by their inodes, or where they are copies by what they hold.
 
     Args:
         root: the folder of the environment.
@@ -313,12 +315,22 @@ def _is_right(path: str, leaf: Leaf) -> bool:
             return False
         if isinstance(leaf, (Linked, Copied)):
             # What could not be linked was copied.
-            return (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
+            same = (status.st_size, status.st_mtime_ns) == (leaf.size, leaf.mtime)
+            return same and _has_content_of(path, leaf.source)
         with open(path, "rb") as file:
             same = file.read() == leaf.content
         return same and bool(status.st_mode & stat.S_IXUSR) == leaf.executable
     except FileNotFoundError:
         return False
+
+
+def _has_content_of(path: str, source: str) -> bool:
+    """Return whether a copy is whole, which its size and time do not say after a power loss."""
+    with open(path, "rb") as one, open(source, "rb") as other:
+        while chunk := other.read(_CHUNK):
+            if one.read(_CHUNK) != chunk:
+                return False
+        return not one.read(1)
 
 
 def make(path: str, leaf: Leaf) -> None:

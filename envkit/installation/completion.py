@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from envkit.environment import patch, ready, stamp
+from envkit.environment import patch, persistence, ready, stamp
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution
@@ -24,7 +24,8 @@ def complete(request: Request) -> None:
     """Do for a finished environment what makes it, and the next one, quicker to use.
 
     The byte-code that it lacks is compiled and linked in; its distributions are linked once more,
-    for the next environment; every folder of the spare is looked at, so that nobody has to later.
+    for the next environment; all of it is brought to the disk; every folder of the spare is looked
+    at, so that nobody has to later.
     Does nothing if the environment is not, or not any more, what the locks say.
 
     Raises:
@@ -50,6 +51,7 @@ def complete(request: Request) -> None:
     for part in wanted.parts:
         if isinstance(part, Distribution) and not part.copy:
             ready.fill(request.store, part, wanted.layout)
+    persistence.sync(request.store, home)
     with home.locked():
         spare = Half(home.spare)
         if spare.stamp and not spare.changed_folders():

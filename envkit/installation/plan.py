@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,8 +82,12 @@ class Plan(NamedTuple):
         return tuple(pin for pin in self.pins if pin not in self.entries)
 
 
-def make(request: Request) -> Plan:
+def make(request: Request, say: Callable[[str], None] = lambda _: None) -> Plan:
     """Return what an installation starts from; nothing is changed.
+
+    Args:
+        request: what is to be installed.
+        say: called with a line before what can take time.
 
     Raises:
         UsageError: a lock is missing, stale, not readable, or not for this interpreter.
@@ -91,13 +95,13 @@ def make(request: Request) -> Plan:
     """
     while True:
         files = {str(path): stamp.state_of(str(path)) for path in _input_files(request)}
-        made = _make(request, files)
+        made = _make(request, files, say)
         # What was read has to be what the environment is going to be known by.
         if stamp.are_unchanged(files):
             return made
 
 
-def _make(request: Request, files: Mapping[str, str]) -> Plan:
+def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]) -> Plan:
     project = request.project
     locks = _locks(request)
     content = stamp.content_digest(list(files))
@@ -105,6 +109,7 @@ def _make(request: Request, files: Mapping[str, str]) -> Plan:
         # Made from what these files held once, it is not what they hold now.
         content = request.revision
         files = {**files, **{str(group.lock): content for group in request.groups}}
+    request.store.prepare(say)
     python = find_interpreter(project, locks, request.store, request.environ)
     pins = lock.select(locks, python.markers)
     entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
@@ -176,7 +181,6 @@ def find_interpreter(
     """
     locked = next((one.python for one in locks if one.python), "")
     request = project.python_request(locked)
-    store.prepare()
     python = interpreter.find(request, cache=store.interpreters, environ=environ)
     for wish, source in [
         *((one.python, f"{one.path.name} was compiled for") for one in locks),

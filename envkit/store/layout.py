@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from envkit import mutex
 from envkit.errors import EnvkitError, UsageError
+from envkit.store import unsynced
 
 
 class Store(NamedTuple):
@@ -90,15 +92,25 @@ class Store(NamedTuple):
         """The file that who uses entries holds together, and who takes them away alone."""
         return f"{self.root}/collection.lock"
 
-    def prepare(self) -> None:
-        """Make the store's folder if it is not there.
+    def prepare(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Make the store's folder if it is not there; look at what a power loss may have damaged.
+
+        Whoever uses the store does this first.
+
+        Args:
+            say: called with a line before what can take time.
 
         Raises:
             UsageError: it cannot be made or written to, or others can write to it as well.
+            EnvkitError: something in it is damaged and cannot be moved.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
             (self.root / "tmp").mkdir(exist_ok=True, mode=0o755)
+            if unsynced.of_earlier_starts(self.root):
+                from envkit.store import recovery
+
+                recovery.recover(self.root, self.put_aside, say)
         except OSError as error:
             raise UsageError(
                 f"{self.root}: the store cannot be written: {error.strerror}",
@@ -128,7 +140,7 @@ class Store(NamedTuple):
         entry = self.root.joinpath(*Path(path).relative_to(self.root).parts[:2])
         try:
             self.set_aside.mkdir(exist_ok=True, mode=0o755)
-            entry.rename(self.set_aside / f"{entry.name}-{os.getpid()}")
+            entry.rename(self.set_aside / f"{entry.name}-{time.time_ns()}")
         except FileNotFoundError:
             pass  # somebody else was first
         except OSError as error:
@@ -229,7 +241,7 @@ def _user(number: int) -> str:
 
 
 def publish(draft: Path, entry: Path) -> None:
-    """Let a finished folder appear in the store by one rename.
+    """Let a finished folder appear in the store by one rename, noted as not on the disk yet.
 
     Where another process was first, the draft is taken away: both are made of the same bytes.
 
@@ -238,6 +250,7 @@ def publish(draft: Path, entry: Path) -> None:
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
     try:
+        unsynced.note(entry)
         draft.rename(entry)
     except OSError as error:
         if not entry.is_dir():

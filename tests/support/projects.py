@@ -39,7 +39,7 @@ _LIMIT = 120
 
 # What a store keeps beside distributions, and what belongs to the projects that used it.
 _PROJECTS_OWN = {
-    *("spares-v1", "ready-v1", "tmp", "set-aside", "collected"),
+    *("spares-v1", "ready-v1", "tmp", "set-aside", "unsynced", "collected"),
     *("background.lock", "collection.lock", "fetching.lock"),
 }
 
@@ -85,11 +85,11 @@ def snapshot(folder: Path, *, without: Iterable[str] = ()) -> dict[str, Node]:
     return found
 
 
-def _environments() -> Iterator[bytes]:
-    """Yield the variables of each process that may be looked into."""
+def _environments() -> Iterator[tuple[int, bytes]]:
+    """Yield the id and the variables of each process that may be looked into."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            yield path.read_bytes()
+            yield int(path.parent.name), path.read_bytes()
 
 
 def _sha256(content: bytes) -> str:
@@ -122,12 +122,14 @@ class Machine:
         folder: where all of it is, beside the projects that are made.
         index: what pip asks.
         environ: the variables of every command; a test may change them.
+        through: what stands before every command; nothing, unless a test puts something there.
     """
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder = folder
         self.index = index
         self.store = folder / "store"
+        self.through: Sequence[str] = ()
         home = folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         dropped = ("ENVKIT_", "XDG_", "VIRTUAL", "PYTHONPATH", "CONDA", "NO_COLOR", "FORCE_COLOR")
@@ -170,11 +172,15 @@ class Machine:
 
         A failure if that takes too long. Source: proc(5), /proc/PID/environ.
         """
-        mark = f"\0ENVKIT_STORE={self.environ['ENVKIT_STORE']}\0".encode()
         until = time.monotonic() + _LIMIT
-        while any(mark in b"\0" + environ for environ in _environments()):
+        while self.processes():
             assert time.monotonic() < until, "something goes on and on"
             time.sleep(0.02)
+
+    def processes(self) -> list[int]:
+        """Return the ids of the processes that work on the store."""
+        mark = f"\0ENVKIT_STORE={self.environ['ENVKIT_STORE']}\0".encode()
+        return [number for number, environ in _environments() if mark in b"\0" + environ]
 
     def leftovers(self) -> list[str]:
         """Return what is in the store's folder for passing things."""
@@ -267,7 +273,7 @@ class Project:
     ) -> Result:
         """Run a command in the project to its end."""
         completed = subprocess.run(
-            command,
+            [*self.machine.through, *command],
             cwd=self.root / below,
             env={**self.machine.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -289,7 +295,7 @@ class Project:
             number: the signal.
         """
         with subprocess.Popen(
-            [sys.executable, "-m", "envkit", *arguments],
+            [*self.machine.through, sys.executable, "-m", "envkit", *arguments],
             cwd=self.root,
             env=self.machine.environ,
             stdin=subprocess.DEVNULL,
