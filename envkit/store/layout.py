@@ -127,7 +127,7 @@ class Store(NamedTuple):
         Args:
             say: called with a line if a collection is going on and has to be waited for.
         """
-        self.prepare()
+        self.prepare(say)
         with mutex.hold(self.collection, shared=True, what="a collection of the store", say=say):
             yield
 
