@@ -24,7 +24,8 @@ LAYERS = (
     {"pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"changes", "process", "quantities"},
+    {"changes", "drafts", "process", "quantities"},
+    {"refusals"},
     {"errors"},
 )
 

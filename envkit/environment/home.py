@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from envkit import refusals
 from envkit.store.layout import Store
 
 
@@ -48,14 +49,19 @@ class Home:
             Path(self.spare).with_name(".gitignore").write_text("*\n", encoding="utf-8")
         descriptor = os.open(self.mutex, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-                say(f"Waiting for another envkit in this project ({holder or 'unknown'})")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
+            with refusals.naming(self.mutex):
+                _acquire(descriptor, say)
             yield
         finally:
             os.close(descriptor)
+
+
+def _acquire(descriptor: int, say: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+        say(f"Waiting for another envkit in this project ({holder or 'unknown'})")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)

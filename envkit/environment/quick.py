@@ -8,17 +8,13 @@ import os
 from envkit.environment import stamp
 
 
-def install(folder: str) -> str | None:
-    """Return what to tell the user, or None if this needs more than a look.
-
-    Args:
-        folder: the folder that the command was given in, absolute.
-    """
-    environment = _find(folder)
-    found = stamp.read(environment) if environment else None
-    if not environment or found is None:
-        return None
+def install() -> str | None:
+    """Return what to tell a user in this folder, or None if this needs more than a look."""
     try:
+        environment = _find(os.getcwd())
+        found = stamp.read(environment) if environment else None
+        if not environment or found is None:
+            return None
         if _is_abandoned(found):
             return None
         if stamp.is_current(environment, found):

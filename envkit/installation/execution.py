@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from envkit import refusals
 from envkit.changes import Change
 from envkit.environment import halves, patch
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.tree import AlteredError
-from envkit.errors import EnvkitError
+from envkit.errors import EnvkitError, Interrupted
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan
@@ -133,7 +134,16 @@ def _turn(live: Half, spare: Half, wanted: Wanted) -> Half:
         patch.patch(spare, wanted)
     if halves.swap(live, spare):
         return spare
-    patch.patch(live, wanted)
+    left = f"{live.path} is unfinished: `envkit install` completes it"
+    try:
+        patch.patch(live, wanted)
+    except Interrupted:
+        raise Interrupted(left) from None
+    except OSError as error:
+        refused = refusals.explained(error, left=f"{left}.")
+        if refused is None:
+            raise
+        raise refused from None
     return live
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from envkit import refusals
 from envkit.errors import IntegrityError
 from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, File
 
@@ -50,10 +51,7 @@ class Wheel:
 
     def __init__(self, path: Path, name: str) -> None:
         self.label = path.name
-        try:
-            self._file = path.open("rb")
-        except OSError as error:
-            raise self._damaged(f"not a readable archive: {error}") from None
+        self._file = path.open("rb")
         try:
             self._read(name)
         except BaseException:
@@ -65,6 +63,8 @@ class Wheel:
         try:
             self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError) as error:
+            if refusals.is_known(error):
+                raise
             raise self._damaged(f"not a readable archive: {error}") from None
         self.dist_info = self._find_dist_info(name)
         self.members = tuple(self._place(info) for info in self._checked())
@@ -121,8 +121,9 @@ class Wheel:
                 digest.update(chunk)
                 size += len(chunk)
                 view = memoryview(chunk)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                with refusals.naming(target):
+                    while view:
+                        view = view[os.write(descriptor, view) :]
             status = os.fstat(descriptor)
         except (ValueError, zlib.error, struct.error) as error:
             raise self._damaged(f"{member.info.filename}: {error}") from None
