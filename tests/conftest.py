@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Index, good
+from tests.support import Index, good, tracing
 from tests.support.authority import Authority
 from tests.support.projects import Machine
+from tests.support.tracing import Tracer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the slow, wide forms of tests be asked for."""
+    parser.addoption("--thorough", action="store_true", help="Run the slow, wide forms of tests.")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +85,14 @@ def fresh_machine(index: Index, bare_store: Path, tmp_path: Path) -> Machine:
     made = Machine(tmp_path, index)
     made.seed_from(bare_store)
     return made
+
+
+@pytest.fixture(scope="session")
+def tracer() -> Tracer:
+    """What lets system calls fail, or be answered by a signal."""
+    if not tracing.works():
+        pytest.skip("strace is not there, or may not look into processes here")
+    return Tracer()
 
 
 @pytest.fixture(scope="session")
