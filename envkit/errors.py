@@ -47,6 +47,12 @@ class ToolError(EnvkitError):
     exit_code = EXIT_TOOL
 
 
+class RefusedError(EnvkitError):
+    """The system refused something: the disk is full, a right is lacking, a limit is reached."""
+
+    exit_code = EXIT_TOOL
+
+
 class IntegrityError(ToolError):
     """Something does not match the hash that the lock gives for it."""
 
@@ -67,6 +73,9 @@ class AlteredError(IntegrityError):
 
 
 class Interrupted(BaseException):
-    """The user or the system asked the command to stop (SIGINT, SIGTERM, SIGHUP)."""
+    """The user or the system asked the command to stop (SIGINT, SIGTERM, SIGHUP).
+
+    Its text, if it has one, says what is not as it was before.
+    """
 
     exit_code = EXIT_INTERRUPTED

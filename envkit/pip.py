@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import process
+from envkit import process, refusals
 from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
 from envkit.interpreter import Interpreter
 from envkit.store.layout import write_whole
@@ -142,6 +142,7 @@ def explain(completed: process.Completed, what: str) -> EnvkitError:
     """
     text = masked(completed.stderr + completed.stdout)
     known = _for_another_python(text, what) or _known(_CAUSES, text, what)
+    known = known or refusals.printed(text, what)
     return known or ToolError(f"{what} (pip, exit code {completed.returncode}):\n{_tail(text)}")
 
 
@@ -152,7 +153,8 @@ def unavailable(text: str, what: str) -> EnvkitError | None:
         text: what pip printed.
         what: what it was to do, as for `explain`.
     """
-    return _known((_REFUSED, _UNTRUSTED, _UNREACHED, _FULL), text, what)
+    known = _known((_REFUSED, _UNTRUSTED, _UNREACHED), text, what)
+    return known or refusals.printed(text, what)
 
 
 class _Cause(NamedTuple):
@@ -188,9 +190,6 @@ _UNREACHED = _Cause(
     "the index cannot be reached",
     "Check the network, proxy and certificates (`pip config list`), then run it again.",
 )
-_FULL = _Cause(
-    r"No space left on device", ToolError, "the disk is full", "Make room, then run it again."
-)
 
 # The first that is found is the cause; what may only follow from another cause stands behind it.
 _CAUSES = (
@@ -222,7 +221,6 @@ _CAUSES = (
         "See that pip knows the right index (`pip config list`). If it was withdrawn, or is not "
         "for this Python, choose another version: `envkit lock --upgrade-package NAME`.",
     ),
-    _FULL,
 )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
-from envkit.errors import MissingError, ToolError
+from envkit import refusals
+from envkit.errors import EnvkitError, MissingError, ToolError
 
 T = TypeVar("T")
 
@@ -88,13 +90,32 @@ def check(command: Sequence[str], *, what: str, hint: str = "", **options: objec
     Raises:
         MissingError: the program is not there.
         ToolError: it ended with another exit code than 0.
+        RefusedError: it did so as the disk is full, or the like.
     """
     completed = run(command, **options)  # type: ignore[arg-type]
     if completed.returncode:
-        raise ToolError(
-            f"{what} (exit code {completed.returncode}):\n{completed.last_lines()}", hint
-        )
+        raise failure(completed, what, hint)
     return completed
+
+
+def failure(completed: Completed, what: str, hint: str = "") -> EnvkitError:
+    """Return the error of a program that failed: what the system refused it, or its last lines.
+
+    Args:
+        completed: the program.
+        what: what was being done.
+        hint: what the user can do about it.
+    """
+    lines = completed.last_lines()
+    refused = refusals.printed(lines, what)
+    ending = f" (exit code {completed.returncode}):\n{lines}" if lines else _ending(completed)
+    return refused or ToolError(f"{what}{ending}", hint)
+
+
+def _ending(ended: Completed | _Child) -> str:
+    """Return how a program ended that has nothing to say of it."""
+    code = ended.returncode
+    return f": ended by signal {-code}" if code < 0 else f": exit code {code}"
 
 
 def replace(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -159,7 +180,9 @@ class Worker:
             self._child.input.flush()
             answer = self._child.output.readline()
         if not answer:
-            raise ToolError(f"{self._what}:\n{self._child.wait().strip()[-2000:]}")
+            complaint = self._child.wait().strip()[-2000:]
+            ending = f":\n{complaint}" if complaint else _ending(self._child)
+            raise refusals.printed(complaint, self._what) or ToolError(self._what + ending)
         return answer
 
     def close(self) -> None:
@@ -173,50 +196,40 @@ def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
     """Do several pieces of work at once, each but the first in a fork of this process.
 
     Only what they do to files, and what they return, is left of them. No thread may be running.
+    Where there can be no process more, this one does all.
 
     Returns:
-        What each of them returned.
+        What each of them returned, in no order.
 
     Raises:
         BaseException: what the first of them raised that did not succeed.
     """
     if len(works) == 1:
         return [works[0]()]
-    import pickle
-
-    forks: list[tuple[int, int]] = []
+    forks: list[_Fork[T]] = []
     failures: list[BaseException] = []
     results: list[T] = []
-    for work in works[1:]:
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            answer: tuple[BaseException | None, object]
-            try:
-                answer = None, work()
-            except BaseException as error:
-                answer = error, None
-            with os.fdopen(writer, "wb") as pipe:
-                pickle.dump(answer, pipe)
-            os._exit(0)
-        os.close(writer)
-        forks.append((child, reader))
+    own = list(works[:1])
     try:
-        if works:
-            results.append(works[0]())
-    except BaseException as error:
-        failures.append(error)
-    for child, reader in forks:
-        with os.fdopen(reader, "rb") as pipe:
-            said = pipe.read()
-        os.waitpid(child, 0)
-        killed = ToolError("A process of envkit was killed"), None
-        answered: tuple[BaseException | None, Any] = pickle.loads(said) if said else killed  # noqa: S301
-        if answered[0] is not None:
-            failures.append(answered[0])
-        else:
-            results.append(answered[1])
+        for work in works[1:]:
+            try:
+                forks.append(_Fork(work))
+            except OSError:
+                own.append(work)
+        try:
+            results += [work() for work in own]
+        except Exception as error:
+            failures.append(error)
+        for fork in forks:
+            failure, result = fork.wait()
+            if failure is not None:
+                failures.append(failure)
+            else:
+                results.append(result)
+    except BaseException:
+        for fork in forks:
+            fork.stop()
+        raise
     if failures:
         raise failures[0]
     return results
@@ -226,6 +239,69 @@ def stop_all() -> None:
     """Stop every child that is still running, in bounded time."""
     for child in list(_children):
         child.stop()
+
+
+class _Fork(Generic[T]):
+    """A piece of work in a process that is otherwise as this one is."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        """Start it.
+
+        Raises:
+            OSError: there can be no process more.
+        """
+        reader, writer = os.pipe()
+        try:
+            self._process = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
+        if self._process == 0:
+            try:
+                _tell(writer, work)
+            finally:
+                os._exit(0)
+        os.close(writer)
+        self._reader = reader
+        self._ended = False
+
+    def wait(self) -> tuple[BaseException | None, Any]:
+        """Wait for the end, and return what the work raised, if it did, and what it returned."""
+        import pickle
+
+        with open(self._reader, "rb", closefd=False) as pipe:
+            answer = pipe.read()
+        self._reap()
+        if not answer:
+            return ToolError("A process of envkit was killed"), None
+        ended: tuple[BaseException | None, Any] = pickle.loads(answer)  # noqa: S301
+        return ended
+
+    def stop(self) -> None:
+        """End the work at once, if it has not ended."""
+        if not self._ended:
+            os.kill(self._process, signal.SIGKILL)
+            self._reap()
+
+    def _reap(self) -> None:
+        self._ended = True
+        os.close(self._reader)
+        os.waitpid(self._process, 0)
+
+
+def _tell(writer: int, work: Callable[[], object]) -> None:
+    """Do some work, and write for another process what it raised, or None, and returned."""
+    import pickle
+
+    failure: BaseException | None = None
+    result: object = None
+    try:
+        result = work()
+    except BaseException as error:
+        failure = error
+    with open(writer, "wb") as pipe:
+        pickle.dump((failure, result), pipe)
 
 
 class _Child:
@@ -248,10 +324,15 @@ class _Child:
                 text=True,
                 encoding="utf-8",
                 errors="backslashreplace",
+                # What is to be inherited says so: the locks on temporary folders, which are not
+                # taken away while a child works in them, even if this process is killed.
+                close_fds=False,
             )
         except FileNotFoundError:
             raise MissingError(f"{command[0]}: no such command") from None
         except OSError as error:
+            if refusals.is_limit(error):
+                raise
             raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
         _children.add(self)
         assert self._popen.stdin

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envkit import drafts, refusals
 from envkit.errors import UsageError
 from envkit.locks import lock
 from envkit.locks.names import name_of
@@ -158,23 +159,20 @@ def write(root: Path, steps: Sequence[Step]) -> None:
     """Write files, each by one rename.
 
     Raises:
-        UsageError: a file cannot be written, or is no longer what it was when the plan was made.
+        UsageError: a file is no longer what it was when the plan was made, or cannot be one.
+        RefusedError: the system refuses.
     """
     for step in steps:
         path = _target(root, step)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if (path.read_bytes() if os.path.lexists(path) else None) != step.before:
                 raise UsageError(f"{path} has just been changed by something else", "Run it again.")
-            draft.write_bytes(step.after)
-            if step.executable or step.before is not None:
-                mode = 0o755 if step.before is None else path.stat().st_mode & 0o7777
-                draft.chmod(mode)
-            draft.replace(path)
+            drafts.replace({path: step.after}, executable=step.executable)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-        finally:
-            draft.unlink(missing_ok=True)
+            what = f"{path}: cannot be written"
+            raise refusals.explained(error, what=what) or UsageError(
+                f"{what}: {error.strerror}"
+            ) from None
 
 
 def undo(root: Path, steps: Sequence[Step]) -> None:
@@ -186,7 +184,7 @@ def undo(root: Path, steps: Sequence[Step]) -> None:
         if step.before is None:
             path.unlink()
         else:
-            path.write_bytes(step.before)
+            drafts.replace({path: step.before})
 
 
 def lines_of(plan: Plan, *, locks: Sequence[str], install: bool) -> list[str]:

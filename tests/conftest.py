@@ -8,9 +8,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import Index, good
+from tests.support import Index, good, tracing
 from tests.support.authority import Authority
 from tests.support.projects import Machine
+from tests.support.tracing import Tracer
 
 # So many generated examples are tried of each property, and how many times as many thoroughly.
 _EXAMPLES, _THOROUGH = 100, 50
@@ -104,6 +105,14 @@ def fresh_machine(index: Index, bare_store: Path, tmp_path: Path) -> Machine:
     made = Machine(tmp_path, index)
     made.seed_from(bare_store)
     return made
+
+
+@pytest.fixture(scope="session")
+def tracer() -> Tracer:
+    """What lets system calls fail, or be answered by a signal."""
+    if not tracing.works():
+        pytest.skip("strace is not there, or may not look into processes here")
+    return Tracer()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ LAYERS = (
     {"git", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"boot", "changes", "mutex", "process", "quantities", "versions"},
+    {"boot", "changes", "drafts", "mutex", "process", "quantities", "versions"},
+    {"refusals"},
     {"errors"},
 )
 

@@ -259,7 +259,10 @@ def test_two_files_of_settings(project: Project) -> None:
     ("settings", "phrase"),
     [
         ('pyhton = "3.11"\n', "Did you mean python?"),
-        ('colour = "red"\n', "Known: compile, editable, groups, link, python, store."),
+        (
+            'colour = "red"\n',
+            "Known: cache_age, cache_size, compile, editable, groups, link, python, store.",
+        ),
         ("python = 3.11\n", "envkit.toml: python: must be text"),
         ('groups = "dev"\n', "groups: must be a list of names"),
         ('link = "symlink"\n', "'symlink' is not one of copy, hardlink"),
@@ -290,14 +293,14 @@ def test_a_hostile_wheel(project: Project, fault: str) -> None:
     # pip, too, has to find it under the name that its file bears.
     name = "other" if fault == "misnamed" else "hostile"
     index.publish(wheel.wheel(machine.folder / "made"))
-    before = snapshot(machine.store, without=["tmp", "interpreters-v1"])
+    before = snapshot(machine.store, without=["tmp", "interpreters-v1", "fetching.lock"])
     outside = set(os.listdir(machine.folder))
     digest = index.sha256(wheel.wheel_filename)
     project.write_lock([f"{name}==1.0 --hash=sha256:{digest}"])
     error = refused(project, code=4)
     assert name in error
     assert error.replace("\n", "").isprintable()
-    assert snapshot(machine.store, without=["tmp", "interpreters-v1"]) == before
+    assert snapshot(machine.store, without=["tmp", "interpreters-v1", "fetching.lock"]) == before
     assert set(os.listdir(machine.folder)) == outside
     assert not Path("/nonexistent").exists()
     project.lock()

@@ -70,7 +70,9 @@ def test_the_name_of_the_store(machine: Machine, name: str) -> None:
 
 
 def test_the_store_on_another_filesystem(machine: Machine) -> None:
-    with mounted("tmpfs", "tmpfs", machine.folder / "elsewhere") as elsewhere:
+    elsewhere = machine.folder / "elsewhere"
+    elsewhere.mkdir()
+    with mounted(elsewhere, "-t", "tmpfs", "tmpfs"):
         machine.store = elsewhere / "store"
         machine.environ["ENVKIT_STORE"] = str(machine.store)
         project = machine.project()
@@ -86,7 +88,8 @@ def test_an_environment_that_is_a_mount(machine: Machine) -> None:
     project = machine.project()
     behind = machine.folder / "behind"
     behind.mkdir()
-    with mounted("", str(behind), project.venv, "bind"):
+    project.venv.mkdir()
+    with mounted(project.venv, "--bind", str(behind)):
         there_and_back(project)
         assert (behind / "bin" / "python").exists()
 
@@ -97,7 +100,7 @@ def test_a_project_that_cannot_be_written(machine: Machine) -> None:
     project.install()
     before = snapshot(project.root)
     project.lock(*OTHER)
-    with mounted("", str(project.root), project.root, "bind", "ro"):
+    with mounted(project.root, "--bind", "-o", "ro", str(project.root)):
         assert project.envkit("run", "--", "python", "-c", "import alpha").code == 0
         assert project.envkit("verify").code == 1
         result = project.envkit("install")
@@ -115,17 +118,18 @@ def test_a_project_that_cannot_be_written(machine: Machine) -> None:
 
 def test_a_project_on_an_overlay(machine: Machine) -> None:
     """As in a container, where what the image has lies below what was changed since."""
-    lower, upper, work = (machine.folder / name for name in ("lower", "upper", "work"))
-    with mounted("tmpfs", "tmpfs", machine.folder / "layers") as layers:
+    layers = machine.folder / "layers"
+    layers.mkdir()
+    with mounted(layers, "-t", "tmpfs", "tmpfs"):
         lower, upper, work = layers / "lower", layers / "upper", layers / "work"
         for folder in (lower, upper, work):
             folder.mkdir()
-        options = [f"lowerdir={lower}", f"upperdir={upper}", f"workdir={work}"]
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
         project = machine.project()
         project.lock(*KEYS)
         project.install("--copy")
         shutil.copytree(project.root, lower / "project", symlinks=True)
-        with mounted("overlay", "overlay", project.root, *options):
+        with mounted(project.root, "-t", "overlay", "-o", options, "overlay"):
             inside = Project(project.root / "project", machine)
             inside.lock(*OTHER)
             inside.install()

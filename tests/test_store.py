@@ -63,6 +63,16 @@ def test_an_entry_that_was_altered_is_fetched_again(
     assert "Already up to date" in other.install().err
 
 
+def test_an_entry_that_lost_a_file_is_fetched_again(project: Project) -> None:
+    lost = entry(project, "wheels-v1", "alpha-1.0") / "tree/site/alpha/old.py"
+    lost.unlink()
+    other = project.machine.project("other")
+    other.lock("alpha-1.0")
+    assert "was altered in the store" in other.install().err
+    assert lost.is_file()
+    assert (other.site / "alpha" / "old.py").is_file()
+
+
 def test_an_altered_entry_is_no_use_offline(project: Project) -> None:
     write_into(entry(project, "wheels-v1", "alpha-1.0") / "tree/site/alpha/old.py", "ALTERED = 1\n")
     other = project.machine.project("other")

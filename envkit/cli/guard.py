@@ -5,53 +5,88 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from envkit import __version__
-from envkit.cli.output import printable, styled
-from envkit.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EnvkitError, Interrupted
+from envkit.cli.output import mute, printable, say, styled
+from envkit.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EnvkitError,
+    Interrupted,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# Signals that come within this many seconds count as one: a terminal sends one to all processes
+# in it, and programs such as make and npm send another after it.
+_BURST = 1.0
 
 
 def guarded(work: Callable[[], int]) -> int:
     """Do some work of the command line and return the exit code that its outcome means."""
     _raise_on_signals()
     try:
+        return _reported(work)
+    except Interrupted as error:
+        _ignore_signals()
+        _stop_children()
+        say(f"\nInterrupted; {error or 'nothing is left half done, and it can be run again'}.")
+        return EXIT_INTERRUPTED
+    finally:
+        _ignore_signals()
+
+
+def _reported(work: Callable[[], int]) -> int:
+    """Do some work; report its error, if it is another than that of being interrupted."""
+    try:
         code = work()
         sys.stdout.flush()
     except EnvkitError as error:
         report(error)
         return error.exit_code
-    except (KeyboardInterrupt, Interrupted):
-        _stop_children()
-        print("\nInterrupted; what was there before is as it was.", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has gone, as in `envkit status | head`: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute(sys.stdout)
         return EXIT_DONE
     except Exception as error:
         _stop_children()
-        return _report_bug(error)
+        return _report_unexpected(error)
     return code
 
 
 def report(error: EnvkitError) -> None:
     """Print an error as the user is to see it."""
-    print(f"{styled('error:', 'red')} {printable(error.message)}", file=sys.stderr)
+    say(f"{styled('error:', 'red')} {printable(error.message)}")
     if error.hint:
-        print(f"{styled('hint:', 'cyan')} {printable(error.hint)}", file=sys.stderr)
+        say(f"{styled('hint:', 'cyan')} {printable(error.hint)}")
 
 
 def _raise_on_signals() -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted
+    last = -_BURST
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before >= _BURST:
+            raise Interrupted
+
+    for number in _SIGNALS:
+        # Who starts a command in the background of a script, or with nohup, means it to go on.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _ignore_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_children() -> None:
@@ -59,6 +94,25 @@ def _stop_children() -> None:
         from envkit import process
 
         process.stop_all()
+
+
+def _report_unexpected(error: Exception) -> int:
+    from envkit import refusals
+
+    refused: EnvkitError | None = refusals.explained(error)
+    if refused is None and isinstance(error, FileNotFoundError) and not _has_folder():
+        refused = UsageError("The folder that this is run in has gone", "Change into another one.")
+    if refused is None:
+        return _report_bug(error)
+    report(refused)
+    return refused.exit_code
+
+
+def _has_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _report_bug(error: Exception) -> int:
@@ -70,6 +124,7 @@ def _report_bug(error: Exception) -> int:
         file.write(f"envkit {__version__}, Python {sys.version}\n\n")
         file.writelines(traceback.format_exception(error))
     what = printable(f"{type(error).__name__}: {error}")[:300]
-    print(f"{styled('error:', 'red')} this is a bug in envkit: {what}", file=sys.stderr)
-    print(f"{styled('hint:', 'cyan')} What is needed to mend it is in {name}.", file=sys.stderr)
+    report(
+        EnvkitError(f"this is a bug in envkit: {what}", f"What is needed to mend it is in {name}.")
+    )
     return EXIT_BUG

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from envkit import interpreter, scaffold
+from envkit import interpreter, refusals, scaffold
 from envkit import project as projects
 from envkit.cli.output import Output
-from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
+from envkit.errors import EXIT_DONE, UsageError
 from envkit.locks import lock as locks
 from envkit.locks.compiler import python_field
 from envkit.locks.names import normalize
@@ -211,7 +211,7 @@ def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -
             from envkit.cli.lock import lock_project
 
             lock_project(project, output, groups=chosen)
-    except (EnvkitError, Interrupted, KeyboardInterrupt):
+    except BaseException:
         scaffold.undo(root, plan.inputs)
         for folder in made:
             if not any(folder.iterdir()):
@@ -228,7 +228,10 @@ def _make_folder(root: Path) -> list[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{root}: cannot be made: {error.strerror}") from None
+        what = f"{root}: cannot be made"
+        raise refusals.explained(error, what=what) or UsageError(
+            f"{what}: {error.strerror}"
+        ) from None
     return lacking
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TextIO
 
 from envkit import quantities, render
 from envkit.changes import Change
@@ -41,7 +42,7 @@ class Output:
         """Say a line that a user wants to see."""
         if not self.quiet:
             self.clear()
-            print(printable(text), file=sys.stderr)
+            say(printable(text))
 
     def detail(self, text: str) -> None:
         """Say a line for who asked to know more."""
@@ -52,7 +53,7 @@ class Output:
         """Say that something is not as it should be, though it stops nothing."""
         if not self.quiet:
             self.clear()
-            print(f"{styled('warning:', 'yellow')} {printable(text)}", file=sys.stderr)
+            say(f"{styled('warning:', 'yellow')} {printable(text)}")
 
     def changes(self, changes: Sequence[Change]) -> None:
         """Say what changes, line by line where that is a few lines or asked for."""
@@ -65,14 +66,12 @@ class Output:
     def draw(self, text: str) -> None:
         """Draw the live line anew; without a terminal nothing is drawn."""
         if self.live:
-            sys.stderr.write("\r\x1b[2K" + printable(text)[: _width() - 1])
-            sys.stderr.flush()
+            say("\r\x1b[2K" + printable(text)[: _width() - 1], end="")
 
     def clear(self) -> None:
         """Take the live line away."""
         if self.live:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+            say("\r\x1b[2K", end="")
 
 
 class Meter:
@@ -111,6 +110,21 @@ class Meter:
             self._drawn = now
             text = f"{quantities.bytes_text(done)} of {quantities.bytes_text(total)}"
             self._output.draw(f"{self._label} {text}")
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Write to standard error; where that cannot be done, no work is to fail for it."""
+    try:
+        print(text, file=sys.stderr, end=end, flush=True)
+    except OSError:
+        mute(sys.stderr)
+
+
+def mute(stream: TextIO) -> None:
+    """Let nothing come of what is written to a stream, as a write to it has failed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def styled(text: str, colour: str) -> str:

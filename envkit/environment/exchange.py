@@ -13,7 +13,7 @@ _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
 
 # The kernel, the filesystem, or a mount point in the way cannot exchange.
-_UNAVAILABLE = {errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EBUSY, errno.ENOTSUP}
+UNAVAILABLE = {errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EBUSY, errno.ENOTSUP}
 
 
 class ExchangeUnavailableError(Exception):
@@ -42,6 +42,6 @@ def exchange(one: str, other: str) -> None:
     if result == 0:
         return
     number = ctypes.get_errno()
-    if number in _UNAVAILABLE:
+    if number in UNAVAILABLE:
         raise ExchangeUnavailableError
     raise OSError(number, os.strerror(number), one, None, other)

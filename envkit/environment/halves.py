@@ -9,7 +9,7 @@ from typing import NamedTuple
 from envkit.changes import Change, between
 from envkit.environment import record as records
 from envkit.environment import stamp, tops
-from envkit.environment.exchange import ExchangeUnavailableError, exchange
+from envkit.environment.exchange import UNAVAILABLE, ExchangeUnavailableError, exchange
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
 from envkit.environment.record import identity
@@ -192,12 +192,16 @@ def swap(live: Half, spare: Half) -> bool:
     Returns:
         Whether this could be done in one step; if not, nothing was done.
     """
-    if not live.exists:
-        os.rename(spare.path, live.path)
-        return True
     try:
-        exchange(spare.path, live.path)
+        if live.exists:
+            exchange(spare.path, live.path)
+        else:
+            os.rename(spare.path, live.path)
     except ExchangeUnavailableError:
+        return False
+    except OSError as error:
+        if error.errno not in UNAVAILABLE:
+            raise
         return False
     return True
 

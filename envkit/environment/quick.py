@@ -8,17 +8,22 @@ import os
 from envkit.environment import stamp
 
 
-def install(folder: str) -> str | None:
-    """Return what to tell the user, or None if this needs more than a look.
-
-    Args:
-        folder: the folder that the command was given in, absolute.
-    """
-    environment = _find(folder)
-    found = stamp.read(environment) if environment else None
-    if not environment or found is None:
-        return None
+def install() -> str | None:
+    """Return what to tell a user in this folder, or None if this needs more than a look."""
     try:
+        folder = os.getcwd()
+    except OSError:
+        return None
+    return install_in(folder)
+
+
+def install_in(folder: str) -> str | None:
+    """Return what to tell a user in a folder, given absolute, as `install` does."""
+    try:
+        environment = _find(folder)
+        found = stamp.read(environment) if environment else None
+        if not environment or found is None:
+            return None
         if _is_abandoned(found):
             return None
         if stamp.is_current(environment, found):

@@ -7,6 +7,7 @@ shelf of the store. Whoever needs the same moves the folders out, which empties 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -127,7 +128,7 @@ def take(
 
     Returns:
         The tops that were moved and are now whole, each with the lines of its folders; what
-        somebody else took meanwhile is not among them.
+        somebody else took meanwhile, or cannot be moved there, is not among them.
     """
     moved = {}
     for top in tops:
@@ -135,6 +136,11 @@ def take(
         try:
             os.rename(f"{shelf.path}/{_TREE}/{top}", f"{root}/{top}")
         except FileNotFoundError:
+            continue
+        except OSError as error:
+            # Behind a mount point nothing can be moved; there it is copied.
+            if error.errno != errno.EXDEV:
+                raise
             continue
         moved[top] = shelf.ready[top]
     for folder, leaves in part.own_leaves(layout):

@@ -124,9 +124,17 @@ def write(environment: str, values: Stamp) -> None:
 def replace(path: str, text: str) -> None:
     """Write a new file in the place of one that may be there, by rename."""
     draft = f"{path}.{os.getpid()}"
-    with open(draft, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    _write(draft, text)
     os.replace(draft, path)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+    except OSError as error:
+        error.filename = path  # as that of a write does not say
+        raise
 
 
 def is_current(environment: str, stamp: Stamp) -> bool:
@@ -214,8 +222,7 @@ def read_folders(environment: str) -> list[str]:
 
 def write_folders(environment: str, lines: list[str]) -> None:
     """Write the lines for every folder of an environment."""
-    with open(f"{environment}/{FOLDERS}", "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.writelines(f"{line}\n" for line in lines)
+    _write(f"{environment}/{FOLDERS}", "".join(f"{line}\n" for line in lines))
 
 
 def unsynced() -> Stamp:

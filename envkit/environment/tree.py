@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from envkit import process
+from envkit import process, refusals
 from envkit.errors import AlteredError, EnvkitError
 from envkit.store.layout import remove_tree
 
@@ -347,15 +347,14 @@ def make(path: str, leaf: Leaf) -> None:
         except OSError as error:
             if error.errno not in _COPY_INSTEAD:
                 raise
-            _copy(leaf.source, path)
+            _copy(leaf.source, path, 0)
     elif isinstance(leaf, Copied):
         _refuse_altered(leaf)
-        _copy(leaf.source, path)
-        os.chmod(path, stat.S_IMODE(os.stat(leaf.source).st_mode) | stat.S_IWUSR)
+        _copy(leaf.source, path, stat.S_IWUSR)
     elif isinstance(leaf, Written):
         mode = 0o777 if leaf.executable else 0o666
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "wb") as file:
+        with refusals.naming(path), open(descriptor, "wb") as file:
             file.write(leaf.content)
     elif isinstance(leaf, Pointed):
         os.symlink(leaf.target, path)
@@ -371,7 +370,12 @@ def _refuse_altered(leaf: Linked | Copied) -> None:
         raise AlteredError(leaf.source)
 
 
-def _copy(source: str, path: str) -> None:
+def _copy(source: str, path: str, added: int) -> None:
+    """Copy a file, with its mode and what is added to that; its mtime comes last, as its stamp."""
     import shutil
 
-    shutil.copy2(source, path)
+    status = os.stat(source)
+    with refusals.naming(path):
+        shutil.copyfile(source, path)
+        os.chmod(path, stat.S_IMODE(status.st_mode) | added)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

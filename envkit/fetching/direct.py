@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from envkit import __version__
+from envkit import __version__, refusals
 from envkit.fetching import pages, selection
 from envkit.fetching.pages import Link
 from envkit.fetching.sources import Sources
@@ -71,20 +71,29 @@ class Fetcher:
         self._given_up = threading.Event()
 
     def fetch(self, pins: Sequence[Pin]) -> Iterator[Fetched]:
-        """Yield each pin as soon as it is known what becomes of it."""
+        """Yield each pin as soon as it is known what becomes of it.
+
+        Raises:
+            OSError: the disk refuses, as it would refuse pip.
+        """
         waiting: queue.SimpleQueue[Pin] = queue.SimpleQueue()
         for pin in pins:
             waiting.put(pin)
-        done: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Fetched | OSError] = queue.SimpleQueue()
         for _ in range(min(_THREADS, len(pins))):
             threading.Thread(target=self._work, args=(waiting, done), daemon=True).start()
         try:
             for _ in pins:
-                yield done.get()
+                found = done.get()
+                if isinstance(found, OSError):
+                    raise found
+                yield found
         finally:
             self._given_up.set()
 
-    def _work(self, waiting: queue.SimpleQueue[Pin], done: queue.SimpleQueue[Fetched]) -> None:
+    def _work(
+        self, waiting: queue.SimpleQueue[Pin], done: queue.SimpleQueue[Fetched | OSError]
+    ) -> None:
         import requests
 
         with requests.Session() as session:
@@ -98,13 +107,17 @@ class Fetcher:
                     pin = waiting.get_nowait()
                 except queue.Empty:
                     return
-                fetched = Fetched(pin, None)
+                fetched: Fetched | OSError = Fetched(pin, None)
                 try:
                     if not self._given_up.is_set():
                         fetched = self._bring(session, pin)
                 except (requests.ConnectionError, requests.Timeout):
                     # Whoever cannot be reached once need not be asked for all the others.
                     self._given_up.set()
+                except OSError as error:
+                    # What pip would meet as well, and could not explain as well.
+                    if refusals.is_known(error) and self._is_ours(error.filename):
+                        fetched = error
                 except Exception:
                     # Whatever an index brings about here, it is pip's word on it that counts; and
                     # somebody waits for an answer about each pin.
@@ -119,7 +132,7 @@ class Fetcher:
         folder = self._folder / pin.name
         folder.mkdir()
         path = folder / os.path.basename(link.name)
-        with path.open("wb") as file:
+        with refusals.naming(path), path.open("wb") as file:
             digest = hashlib.sha256()
             for chunk in self._content(session, link.url):
                 file.write(chunk)
@@ -130,6 +143,9 @@ class Fetcher:
         if digest.hexdigest() not in pin.hashes:
             return Fetched(pin, None)
         return Fetched(pin, path, digest.hexdigest())
+
+    def _is_ours(self, path: object) -> bool:
+        return isinstance(path, (str, Path)) and self._folder in Path(path).parents
 
     def _links(self, session: requests.Session, pin: Pin) -> Iterator[Link]:
         """Yield what all sources have for a pin, as pip chooses among all of them."""

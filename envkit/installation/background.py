@@ -5,6 +5,7 @@ Killed at any instant it leaves an environment that works and is what its lock s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,10 @@ from envkit.installation.plan import Request
 
 
 def start(request: Request) -> None:
-    """Start the process that completes the environment of a request, and do not wait for it."""
+    """Start the process that completes the environment of a request, and do not wait for it.
+
+    Where none can be started, the next installation starts one.
+    """
     config = request.project.config
     job = {
         "root": str(request.project.root),
@@ -24,7 +28,8 @@ def start(request: Request) -> None:
         "overridden": request.overridden,
         "revision": request.revision,
     }
-    process.detach([sys.executable, "-m", __name__, json.dumps(job)], env=request.environ)
+    with contextlib.suppress(OSError):
+        process.detach([sys.executable, "-m", __name__, json.dumps(job)], env=request.environ)
 
 
 def main(job: str) -> None:

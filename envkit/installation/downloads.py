@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
 
-from envkit import pip, process
+from envkit import pip, process, refusals
 from envkit.errors import IntegrityError, ToolError
 from envkit.fetching import selection, sources
 from envkit.fetching.batch import Archive, Batch
@@ -139,7 +139,7 @@ class _Unpacker:
 
         Raises:
             IntegrityError: it is damaged or hostile.
-            ToolError: it cannot be stored.
+            OSError: the disk refuses.
         """
         entry = self._store.builds / archive.build if archive.build else None
         entry = entry or self._store.wheels / archive.sha256
@@ -152,6 +152,8 @@ class _Unpacker:
             "draft": str(self._folder / f"draft-{archive.pin.name}"),
         }
         answer = json.loads(self._worker().ask(json.dumps(job)))
+        if "refused" in answer:
+            raise refusals.from_json(answer["refused"])
         if answer:
             kind = IntegrityError if answer.get("integrity") else ToolError
             raise kind(answer["message"], answer["hint"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from envkit import refusals
 from envkit.changes import Change
 from envkit.environment import halves, patch, usage
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.errors import AlteredError, MissingError
+from envkit.errors import AlteredError, Interrupted, MissingError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan, Request
@@ -135,7 +136,16 @@ def _turn(live: Half, spare: Half, wanted: Wanted, request: Request) -> Half:
         )
     except MissingError:
         before = None
-    patch.patch(live, wanted)
+    left = f"{live.path} is unfinished: `envkit install` completes it"
+    try:
+        patch.patch(live, wanted)
+    except Interrupted:
+        raise Interrupted(left) from None
+    except OSError as error:
+        refused = refusals.explained(error, left=f"{left}.")
+        if refused is None:
+            raise
+        raise refused from None
     if before:
         # As after an exchange, the spare is what was there before.
         patch.patch(spare, before)

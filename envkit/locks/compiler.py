@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from envkit import drafts, refusals
 from envkit.errors import UsageError
 from envkit.locks import inputs, lock, requirements
 from envkit.locks.compilation import Compiled, Job, Request
@@ -80,22 +79,15 @@ def write(compiled: Sequence[Compiled]) -> None:
     A lock that is the same already is left alone.
 
     Raises:
-        UsageError: the folder cannot be written to; every lock is as it was.
+        UsageError: the folder has gone, or something else has a lock's name.
+        RefusedError: the system refuses.
     """
-    drafts: list[tuple[Path, Path]] = []
+    texts = {one.group.lock: one.after.encode() for one in compiled if one.before != one.after}
+    left = "Each lock is wholly as it was, or wholly the new one." if len(texts) > 1 else None
     try:
-        for one in compiled:
-            if one.before != one.after:
-                path = one.group.lock
-                draft = path.with_name(f".{path.name}.{os.getpid()}")
-                drafts.append((draft, path))
-                draft.write_text(one.after, encoding="utf-8", newline="\n")
-                if path.exists():
-                    shutil.copymode(path, draft)
-        for draft, path in drafts:
-            draft.replace(path)
+        drafts.replace(texts)
     except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be written: {error.strerror}") from None
-    finally:
-        for draft, _ in drafts:
-            draft.unlink(missing_ok=True)
+        what = f"{error.filename}: cannot be written"
+        raise refusals.explained(error, what=what, left=left) or UsageError(
+            f"{what}: {error.strerror}"
+        ) from None

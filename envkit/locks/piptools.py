@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from envkit import process
+from envkit import process, refusals
 from envkit.errors import MissingError
 from envkit.interpreter import Interpreter
 from envkit.store.layout import Store, publish
@@ -101,8 +101,9 @@ def _tool_environment(interpreter: Interpreter, store: Store, environ: Mapping[s
         made = process.run(
             [*virtualenv, "--python", interpreter.executable, str(draft)], env=environ
         )
+        what = f"The tools for Python {interpreter.version} cannot be made"
         if made.returncode:
-            raise MissingError(
+            raise refusals.printed(made.stderr, what) or MissingError(
                 f"Python {interpreter.version} is too old for envkit to make environments with",
                 "Choose a newer Python (--python, [tool.envkit] python).",
             )
@@ -111,7 +112,7 @@ def _tool_environment(interpreter: Interpreter, store: Store, environ: Mapping[s
         env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
         fetched = process.run([*pip, "install", "--quiet", "pip-tools"], env=env)
         if fetched.returncode:
-            raise MissingError(
+            raise refusals.printed(fetched.stderr, what) or MissingError(
                 f"Python {interpreter.version} is too old for envkit's own pip-tools, "
                 "and an older one cannot be fetched for it",
                 "Check the network and the index (`pip config list`), or choose a newer Python.",

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from envkit import refusals
 from envkit.errors import IntegrityError
 from envkit.store.container import Container, is_name
 from envkit.store.manifest import DATA, HEADERS, SCRIPTS, SITE, File
@@ -121,8 +122,9 @@ class Wheel:
                 digest.update(chunk)
                 size += len(chunk)
                 view = memoryview(chunk)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                with refusals.naming(target):
+                    while view:
+                        view = view[os.write(descriptor, view) :]
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import process
+from envkit import process, refusals
 from envkit.store import manifest
 from envkit.store.layout import Store, publish
 from envkit.store.manifest import SITE, TREE, File, Folders, Manifest
@@ -81,6 +81,7 @@ def compile_all(
 
     Raises:
         ToolError: the interpreter failed.
+        OSError: the disk refuses.
     """
     wheels = {source: manifest.folders(source) for source in sources}
     with store.temporary() as folder:
@@ -150,13 +151,16 @@ def _run(
             "worker": worker,
             "workers": workers,
         }
-        process.check(
+        completed = process.run(
             [executable, "-s", "-S", str(_WORKER)],
-            what="Compiling to byte-code failed",
             # The order of a set, and with it the bytes, depends on the seed of string hashes.
             env={**kept, "PYTHONHASHSEED": "0"},
             stdin=json.dumps(settings) + "\n" + "".join(lines),
         )
+        if completed.stdout:
+            raise refusals.from_json(json.loads(completed.stdout))
+        if completed.returncode:
+            raise process.failure(completed, "Compiling to byte-code failed")
 
     if not lines:
         return

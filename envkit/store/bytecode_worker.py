@@ -4,17 +4,22 @@ The first line of standard input is the settings as JSON. Each line after it nam
 tabs, a source, the file to write, and the source's path below site-packages. Several workers are
 given the same lines; each begins at another place, and none does what another has done.
 
+Nothing is answered, unless the system refuses something: then the error as JSON, a list of its
+number, its text and the file.
+
 What does not compile is passed over, as pip does: many distributions ship templates, or code for
 other versions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import json
 import marshal
 import os
+import signal
 import sys
 import types
 import typing
@@ -31,6 +36,8 @@ _MARSHAL_VERSION = 2
 
 def main() -> None:
     """Compile what standard input names."""
+    # Whoever started this says what there is to say when a user interrupts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     warnings.simplefilter("ignore")
     settings = json.loads(sys.stdin.readline())
     jobs: dict[str, list[tuple[str, str]]] = {}
@@ -91,11 +98,21 @@ def compile_file(source: str, target: str, place: str) -> types.CodeType | None:
         return None
     os.makedirs(os.path.dirname(target), exist_ok=True)
     draft = f"{target}.{os.getpid()}"
-    with open(draft, "wb") as file:
+    with naming(draft), open(draft, "wb") as file:
         file.write(importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH)
         file.write(importlib.util.source_hash(text) + dump(code))
     os.rename(draft, target)
     return code
+
+
+@contextlib.contextmanager
+def naming(path: str) -> typing.Iterator[None]:
+    """Have an error name the file that it is about, as one of a write does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
 
 
 def dump(code: types.CodeType) -> bytes:
@@ -155,4 +172,7 @@ def link(live: dict[str, typing.Any], target: str, place: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as refused:
+        print(json.dumps([refused.errno, refused.strerror, refused.filename]))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from envkit import refusals
+
 _CHUNK = 1 << 20
 
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file's content, in hex."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with refusals.naming(path), path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

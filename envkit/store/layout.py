@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import mutex
+from envkit import mutex, refusals
 from envkit.errors import EnvkitError, UsageError
 from envkit.store import unsynced
 
@@ -101,24 +102,30 @@ class Store(NamedTuple):
             say: called with a line before what can take time.
 
         Raises:
-            UsageError: it cannot be made or written to, or others can write to it as well.
-            EnvkitError: something in it is damaged and cannot be moved.
+            UsageError: it cannot be a folder, or others can write to it as well.
+            RefusedError: the system refuses.
         """
-        try:
+        with self._writable():
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
             (self.root / "tmp").mkdir(exist_ok=True, mode=0o755)
             if unsynced.of_earlier_starts(self.root):
                 from envkit.store import recovery
 
                 recovery.recover(self.root, self.put_aside, say)
-        except OSError as error:
-            raise UsageError(
-                f"{self.root}: the store cannot be written: {error.strerror}",
-                "Name another folder with $ENVKIT_STORE or [tool.envkit] store.",
-            ) from None
         refuse_shared(str(self.root))
         # What others could write, they could alter, whatever the user's umask has to say of it.
         os.umask(os.umask(0o022) | 0o022)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = f"{self.root}: the store cannot be written"
+            hint = "Make that possible, or name another folder with $ENVKIT_STORE."
+            raise refusals.explained(error, what=what, hint=hint) or UsageError(
+                f"{what}: {error.strerror}", hint
+            ) from None
 
     @contextmanager
     def in_use(self, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
@@ -154,26 +161,35 @@ class Store(NamedTuple):
         """Lend a folder on the store's filesystem, taken away at the end.
 
         Folders that killed commands left behind are taken away as well: the kernel holds a lock
-        on each for as long as its command lives.
+        on each for as long as its command lives, or a program that it started.
         """
         self.prepare()
+        with self._writable():
+            folder, descriptor = self._make_temporary()
+        try:
+            yield folder
+        finally:
+            # What cannot be taken away now, as something still writes there, is taken away later.
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
+            os.close(descriptor)
+
+    def _make_temporary(self) -> tuple[Path, int]:
+        """Make a folder, and return it with the descriptor that holds the lock on it."""
+        import tempfile
+
         parent = os.open(self.root / "tmp", os.O_RDONLY | os.O_DIRECTORY)
         try:
             # Nobody sweeps between the making of a folder and the lock on it.
             fcntl.flock(parent, fcntl.LOCK_EX)
-            import tempfile
-
             folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.set_inheritable(descriptor, True)
             self._sweep()
         finally:
             os.close(parent)
-        try:
-            yield folder
-        finally:
-            remove_tree(folder)
-            os.close(descriptor)
+        return folder, descriptor
 
     def _sweep(self) -> None:
         for folder in (self.root / "tmp").iterdir():
@@ -184,8 +200,8 @@ class Store(NamedTuple):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(folder)
-            except BlockingIOError:
-                pass  # its command lives
+            except OSError:
+                pass  # its command lives, or something that it started still writes there
             finally:
                 os.close(descriptor)
 
@@ -246,15 +262,15 @@ def publish(draft: Path, entry: Path) -> None:
     Where another process was first, the draft is taken away: both are made of the same bytes.
 
     Raises:
-        EnvkitError: the disk or the filesystem refuses.
+        OSError: the disk refuses.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
     try:
         unsynced.note(entry)
         draft.rename(entry)
-    except OSError as error:
+    except OSError:
         if not entry.is_dir():
-            raise EnvkitError(f"{entry}: cannot be stored: {error.strerror}") from None
+            raise
         remove_tree(draft)
 
 
@@ -265,7 +281,8 @@ def write_whole(path: Path, text: str) -> None:
         OSError: the disk refuses.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
+    with refusals.naming(draft):
+        draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from envkit import refusals
 from envkit.errors import AlteredError
 
 # The folders below an entry's tree, by the place in an environment that their files go to.
@@ -83,7 +84,7 @@ def write(draft: str, manifest: Manifest, folders: Folders) -> None:
     del values["path"]
     for name, content in ((FILES, folders), (MANIFEST, values)):
         path = os.path.join(draft, name)
-        with open(path, "w", encoding="utf-8") as file:
+        with refusals.naming(path), open(path, "w", encoding="utf-8") as file:
             # In one piece, since writing it bit by bit takes four times as long.
             file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
         os.chmod(path, 0o444)

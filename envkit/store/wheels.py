@@ -8,6 +8,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from envkit import refusals
 from envkit.errors import EnvkitError, IntegrityError
 from envkit.quantities import bytes_text
 from envkit.store import digest, manifest, record
@@ -170,7 +171,8 @@ def _write_metadata(tree: Path, dist_info: str, folders: dict[str, list[File]]) 
 def _write(path: str, content: bytes) -> File:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
     try:
-        os.write(descriptor, content)
+        with refusals.naming(path), open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)

@@ -71,6 +71,7 @@ def environment(root: Path) -> Path:
             "input": [f"{root}/envkit.toml\tabsent"],
             "interpreter": ["/p/python3\tabsent"],
             "container": [stamp.folder_line(str(venv), "bin")],
+            "unsynced": ["nothing"],
         },
     )
     stamp.settle(str(venv))
@@ -100,7 +101,7 @@ def look_at(venv: str) -> None:
     tops.known(half.record)
     if half.stamp:
         stamp.is_current(venv, half.stamp)
-    assert quick.install(os.path.dirname(venv)) in (None, "Already up to date: 1 distribution")
+    assert quick.install_in(os.path.dirname(venv)) in (None, "Already up to date: 1 distribution")
 
 
 def test_the_environment_itself_is_good() -> None:
@@ -112,7 +113,7 @@ def test_the_environment_itself_is_good() -> None:
         assert half.record.interpreter == PYTHON
         assert half.folder_lines()
         assert stamp.is_settled(str(venv))
-        assert quick.install(folder) == "Already up to date: 1 distribution"
+        assert quick.install_in(folder) == "Already up to date: 1 distribution"
 
 
 @given(damaged(content_of(stamp.STAMP)))
@@ -120,7 +121,7 @@ def test_a_stamp(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv = environment(Path(folder))
         (venv / stamp.STAMP).write_bytes(content)
-        quick.install(folder)
+        quick.install_in(folder)
         half = Half(str(venv))
         half.is_drifted(PYTHON)
         half.changed_folders()

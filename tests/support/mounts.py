@@ -1,34 +1,34 @@
-"""Filesystems mounted for a test, where that is allowed."""
+"""Filesystems that are mounted for a test, where that is allowed."""
 
-import contextlib
-import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 
-@contextlib.contextmanager
-def mounted(kind: str, source: str, target: Path, *options: str) -> Iterator[Path]:
-    """Mount a filesystem, and take it away at the end; the test is skipped where nobody may.
+def mount(*arguments: str) -> bool:
+    """Mount, or change how something is mounted; return whether that was allowed."""
+    program = shutil.which("mount")
+    command = [str(program), *arguments]
+    return (
+        bool(program) and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
+
+
+@contextmanager
+def mounted(path: Path, *arguments: str) -> Iterator[None]:
+    """Have something mounted on a folder for a while; skip the test where that is not allowed.
 
     Args:
-        kind: the filesystem's type; empty for a bind mount.
-        source: the device, or for a bind mount the folder.
-        target: where; made if it is not there.
-        options: as behind `mount -o`.
+        path: the folder.
+        arguments: those of mount(8) that stand before it.
     """
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
-    target.mkdir(parents=True, exist_ok=True)
-    command = ["mount", *(["-t", kind] if kind else []), source, str(target)]
-    if options:
-        command[1:1] = ["-o", ",".join(options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    if not mount(*arguments, str(path)):
+        pytest.skip("only an administrator can mount filesystems, and not everywhere")
     try:
-        yield target
+        yield
     finally:
-        subprocess.run(["umount", "--lazy", str(target)], check=True)  # noqa: S607
+        subprocess.run(["/bin/umount", "--lazy", str(path)], check=True)

@@ -250,7 +250,11 @@ class Project:
 
     def install(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """Run `envkit install`, which has to succeed."""
-        result = self.envkit("install", *arguments, env=env)
+        return self.succeed("install", *arguments, env=env)
+
+    def succeed(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+        """Run envkit, which has to succeed."""
+        result = self.envkit(*arguments, env=env)
         assert result.code == 0, result.text
         return result
 

@@ -1,0 +1,1 @@
+"""What envkit does when the system refuses it something."""

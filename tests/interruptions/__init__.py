@@ -1,0 +1,1 @@
+"""What envkit leaves when it is stopped half-way."""
