@@ -23,5 +23,20 @@ def main() -> int:
     return run(arguments)
 
 
+def command() -> None:
+    """Run the command line, and end the process with its exit code.
+
+    At once: to take down what was imported would take longer than many an installation's work.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except OSError:
+            pass  # nobody reads it
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
