@@ -2,22 +2,27 @@
 
 import http.server
 import os
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envkit import interpreter, pip
 from envkit.fetching import pages, selection, sources
+from envkit.fetching.connections import Adapter
 from envkit.fetching.direct import Fetcher
 from envkit.fetching.pages import Link
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.store import digest
 from tests.support import Distribution, good, simple
+from tests.support.authority import Authority
+from tests.support.index import Index
 from tests.support.projects import Machine
 
 DEFAULT = "https://default.invalid/simple"
@@ -263,6 +268,39 @@ def test_wheels_come_without_pip(fresh_machine: Machine, log: Path) -> None:
     assert sorted(fresh_machine.index.requests) == sorted(
         [f"/simple/{name}/" for name in names] + [f"/files/{good()[key].filename}" for key in keys]
     )
+
+
+def test_certificates_are_read_once(authority: Authority) -> None:
+    adapter = Adapter(2)
+    request = requests.Request("GET", "https://index.invalid/simple/").prepare()
+    one, two, other = (
+        adapter.build_connection_pool_key_attributes(request, verify)[1]["ssl_context"]
+        for verify in (str(authority.certificate), str(authority.certificate), True)
+    )
+    assert one is two
+    assert one is not other
+    assert (one.verify_mode, one.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(one.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_wheels_come_over_https_without_pip(
+    authority: Authority, bare_store: Path, tmp_path: Path, known: bool
+) -> None:
+    with Index(tmp_path / "index", tls=authority.for_server()) as index:
+        machine = Machine(tmp_path, index)
+        machine.seed_from(bare_store)
+        machine.environ |= {"PIP_LOG": str(tmp_path / "log"), "PIP_RETRIES": "0"}
+        index.add(good()["alpha-1.0"])
+        project = machine.project()
+        project.lock("alpha-1.0")
+        if known:
+            machine.environ["PIP_CERT"] = str(authority.certificate)
+            project.install()
+            assert not (tmp_path / "log").exists()
+        else:
+            assert project.envkit("install").code == 4
+            assert index.requests == []
 
 
 def test_what_is_not_plain_comes_by_pip(fresh_machine: Machine, log: Path) -> None:

@@ -27,6 +27,8 @@ from envkit.locks.lock import Pin
 if TYPE_CHECKING:
     import requests
 
+    from envkit.fetching.connections import Adapter
+
 # More at a time make no network quicker, and an index has others to serve.
 _THREADS = 8
 _CHUNK = 1 << 18
@@ -76,40 +78,51 @@ class Fetcher:
         for pin in pins:
             waiting.put(pin)
         done: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
+        from envkit.fetching.connections import Adapter
+
+        adapter = Adapter(_THREADS)
         for _ in range(min(_THREADS, len(pins))):
-            threading.Thread(target=self._work, args=(waiting, done), daemon=True).start()
+            threading.Thread(target=self._work, args=(adapter, waiting, done), daemon=True).start()
         try:
             for _ in pins:
                 yield done.get()
         finally:
             self._given_up.set()
+            adapter.close()
 
-    def _work(self, waiting: queue.SimpleQueue[Pin], done: queue.SimpleQueue[Fetched]) -> None:
+    def _work(
+        self,
+        adapter: Adapter,
+        waiting: queue.SimpleQueue[Pin],
+        done: queue.SimpleQueue[Fetched],
+    ) -> None:
         import requests
 
-        with requests.Session() as session:
-            session.headers["User-Agent"] = f"envkit/{__version__}"
-            if self._sources.certificates:
-                session.verify = self._sources.certificates
-            if self._sources.proxy:
-                session.proxies = {"http": self._sources.proxy, "https": self._sources.proxy}
-            while True:
-                try:
-                    pin = waiting.get_nowait()
-                except queue.Empty:
-                    return
+        session = requests.Session()
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        session.headers["User-Agent"] = f"envkit/{__version__}"
+        if self._sources.certificates:
+            session.verify = self._sources.certificates
+        if self._sources.proxy:
+            session.proxies = {"http": self._sources.proxy, "https": self._sources.proxy}
+        while True:
+            try:
+                pin = waiting.get_nowait()
+            except queue.Empty:
+                return
+            fetched = Fetched(pin, None)
+            try:
+                if not self._given_up.is_set():
+                    fetched = self._bring(session, pin)
+            except (requests.ConnectionError, requests.Timeout):
+                # Whoever cannot be reached once need not be asked for all the others.
+                self._given_up.set()
+            except Exception:
+                # Whatever an index brings about here, it is pip's word on it that counts; and
+                # somebody waits for an answer about each pin.
                 fetched = Fetched(pin, None)
-                try:
-                    if not self._given_up.is_set():
-                        fetched = self._bring(session, pin)
-                except (requests.ConnectionError, requests.Timeout):
-                    # Whoever cannot be reached once need not be asked for all the others.
-                    self._given_up.set()
-                except Exception:
-                    # Whatever an index brings about here, it is pip's word on it that counts; and
-                    # somebody waits for an answer about each pin.
-                    fetched = Fetched(pin, None)
-                done.put(fetched)
+            done.put(fetched)
 
     def _bring(self, session: requests.Session, pin: Pin) -> Fetched:
         links = [] if pin.url else list(self._links(session, pin))
