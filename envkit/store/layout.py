@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,11 @@ class Store(NamedTuple):
         """The file that who uses entries holds together, and who takes them away alone."""
         return f"{self.root}/collection.lock"
 
+    @property
+    def scratch(self) -> Path:
+        """What will not stay: folders of running commands, and what was thrown away."""
+        return self.root / "tmp"
+
     def prepare(self, say: Callable[[str], None] = lambda _: None) -> None:
         """Make the store's folder if it is not there; look at what a power loss may have damaged.
 
@@ -106,7 +112,7 @@ class Store(NamedTuple):
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            (self.root / "tmp").mkdir(exist_ok=True, mode=0o755)
+            self.scratch.mkdir(exist_ok=True, mode=0o755)
             if unsynced.of_earlier_starts(self.root):
                 from envkit.store import recovery
 
@@ -157,26 +163,37 @@ class Store(NamedTuple):
         on each for as long as its command lives.
         """
         self.prepare()
-        parent = os.open(self.root / "tmp", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            # Nobody sweeps between the making of a folder and the lock on it.
-            fcntl.flock(parent, fcntl.LOCK_EX)
+        # Nobody sweeps between the making of a folder and the lock on it.
+        with self._alone():
             import tempfile
 
-            folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+            folder = Path(tempfile.mkdtemp(dir=self.scratch))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._sweep()
-        finally:
-            os.close(parent)
         try:
             yield folder
         finally:
             remove_tree(folder)
             os.close(descriptor)
 
+    def sweep(self) -> None:
+        """Take away what killed commands left behind, and what installations threw away."""
+        with self._alone():
+            self._sweep()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the folder of temporary folders to oneself."""
+        descriptor = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _sweep(self) -> None:
-        for folder in (self.root / "tmp").iterdir():
+        for folder in self.scratch.iterdir():
             try:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             except OSError:
@@ -204,6 +221,9 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Store:
         return Store(root=Path(os.path.abspath(configured)))
     if environ.get("XDG_DATA_HOME"):
         return Store(root=Path(environ["XDG_DATA_HOME"]) / "envkit")
+    if sys.platform == "linux" and os.path.isabs(environ.get("HOME", "")):
+        # As platformdirs has it, whose import takes as long as a small installation.
+        return Store(root=Path(environ["HOME"]) / ".local" / "share" / "envkit")
     import platformdirs
 
     folder = platformdirs.user_data_path("envkit")
