@@ -1,5 +1,6 @@
 """Where `envkit` begins: what needs no thought is answered before anything is imported."""
 
+import gc
 import os
 import sys
 
@@ -28,6 +29,8 @@ def command() -> None:
 
     At once: to take down what was imported would take longer than many an installation's work.
     """
+    # Imports make thousands of objects, among which collections would find nothing to free.
+    gc.set_threshold(50_000)
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
