@@ -11,8 +11,10 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from virtualenv.seed.wheels.embed import get_embed_wheel
 
 from envkit import interpreter, pip
+from envkit.errors import MissingError
 from envkit.fetching import pages, selection, sources
 from envkit.fetching.connections import Adapter
 from envkit.fetching.direct import Fetcher
@@ -386,3 +388,15 @@ def test_the_index_that_pip_asks_by_default(python: Interpreter, tmp_path: Path)
     said = pip.run(python, ["download", "--help"], environ=os.environ).stdout
     assert f"(default {found})" in " ".join(said.split())
     assert pip.default_index(tmp_path) == found
+
+
+@pytest.mark.parametrize("version", ["3.9.0", "3.10.13", "3.12.1", "3.99.0"])
+def test_the_pip_that_virtualenv_would_choose(python: Interpreter, version: str) -> None:
+    chosen = get_embed_wheel("pip", version.rpartition(".")[0])
+    assert chosen is not None
+    assert pip.seed_wheel(python._replace(version=version)) == Path(chosen.path)
+
+
+def test_a_python_that_no_pip_is_carried_for(python: Interpreter) -> None:
+    with pytest.raises(MissingError, match=r"There is no pip for Python 3\.2\.0"):
+        pip.seed_wheel(python._replace(version="3.2.0"))

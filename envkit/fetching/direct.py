@@ -14,20 +14,18 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+import requests
 
 from envkit import __version__
 from envkit.fetching import pages, selection
+from envkit.fetching.connections import Adapter
 from envkit.fetching.pages import Link
 from envkit.fetching.sources import Sources
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
-
-if TYPE_CHECKING:
-    import requests
-
-    from envkit.fetching.connections import Adapter
 
 # More at a time make no network quicker, and an index has others to serve.
 _THREADS = 8
@@ -78,8 +76,6 @@ class Fetcher:
         for pin in pins:
             waiting.put(pin)
         done: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
-        from envkit.fetching.connections import Adapter
-
         adapter = Adapter(_THREADS)
         for _ in range(min(_THREADS, len(pins))):
             threading.Thread(target=self._work, args=(adapter, waiting, done), daemon=True).start()
@@ -96,8 +92,6 @@ class Fetcher:
         waiting: queue.SimpleQueue[Pin],
         done: queue.SimpleQueue[Fetched],
     ) -> None:
-        import requests
-
         session = requests.Session()
         session.mount("http://", adapter)
         session.mount("https://", adapter)
