@@ -15,24 +15,38 @@ from envkit.environment import stamp
 from envkit.store.layout import write_whole
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return what a TOML file in a project's folder says.
+class Reader:
+    """Reads the TOML files of a project, those that did not change from what was kept of them."""
 
-    Raises:
-        UsageError: it cannot be read or is not TOML; the message has the line.
-    """
-    kept = path.parent / ".venv" / stamp.STATE / f"{path.name}.json"
-    state = stamp.state_of(str(path))
-    known = _load(kept)
-    if known.get("state") == state:
-        content: dict[str, Any] = known["content"]
-        return content
-    content = read_toml(path)
-    # JSON has no dates; and where nothing was installed yet there is no place.
-    with contextlib.suppress(OSError, TypeError):
+    def __init__(self) -> None:
+        self._new: dict[Path, tuple[str, dict[str, Any]]] = {}
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """Return what a TOML file in a project's folder says.
+
+        Raises:
+            UsageError: it cannot be read or is not TOML; the message has the line.
+        """
+        state = stamp.state_of(str(path))
+        known = _load(_kept(path))
+        if known.get("state") == state:
+            content: dict[str, Any] = known["content"]
+            return content
+        content = read_toml(path)
         if stamp.is_telling(state):
-            write_whole(kept, json.dumps({"state": state, "content": content}))
-    return content
+            self._new[path] = state, content
+        return content
+
+    def keep(self) -> None:
+        """Keep what was read, now that there is a finished environment to keep it with."""
+        for path, (state, content) in self._new.items():
+            # JSON has no dates; and what cannot be kept is read again.
+            with contextlib.suppress(OSError, TypeError):
+                write_whole(_kept(path), json.dumps({"state": state, "content": content}))
+
+
+def _kept(path: Path) -> Path:
+    return path.parent / ".venv" / stamp.STATE / f"{path.name}.json"
 
 
 def _load(kept: Path) -> dict[str, Any]:
