@@ -9,12 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from envkit import mutex
 from envkit.errors import EnvkitError, UsageError
 from envkit.store import unsynced
+
+
+@cache
+def _bucket(root: Path, name: str) -> Path:
+    """Return the folder of a bucket that is asked for once a distribution."""
+    return root / name
 
 
 class Store(NamedTuple):
@@ -51,12 +58,12 @@ class Store(NamedTuple):
     @property
     def bytecode(self) -> Path:
         """Byte-code of entries, for one kind of interpreter each."""
-        return self.root / "bytecode-v1"
+        return _bucket(self.root, "bytecode-v1")
 
     @property
     def selections(self) -> Path:
         """Which entry a pin means on one kind of interpreter."""
-        return self.root / "selections-v1"
+        return _bucket(self.root, "selections-v1")
 
     @property
     def ready(self) -> Path:
