@@ -1,5 +1,7 @@
 """Where `envkit` begins: what needs no thought is answered before anything is imported."""
 
+import gc
+import os
 import sys
 
 
@@ -39,5 +41,22 @@ def _say(text: str) -> None:
         mute(sys.stderr)
 
 
+def command() -> None:
+    """Run the command line, and end the process with its exit code.
+
+    At once: to take down what was imported would take longer than many an installation's work.
+    """
+    # Imports make thousands of objects, among which collections would find nothing to free.
+    gc.set_threshold(50_000)
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except OSError:
+            pass  # nobody reads it
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

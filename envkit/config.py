@@ -10,11 +10,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from envkit.errors import UsageError
 from envkit.quantities import parse_bytes, parse_seconds
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 T = TypeVar("T")
 
 Compile = Literal["background", "now", "off"]
@@ -77,6 +72,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read or is not TOML; the message has the line.
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         with path.open("rb") as file:
             return tomllib.load(file)

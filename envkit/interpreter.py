@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +95,13 @@ class Interpreter(NamedTuple):
         return self.markers["python_version"]
 
 
-def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interpreter:
+def find(
+    request: str,
+    *,
+    cache: Path,
+    environ: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
+) -> Interpreter:
     """Return the interpreter that a project asks for.
 
     Args:
@@ -103,6 +109,7 @@ def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interprete
             that envkit supports.
         cache: a folder in which answers are kept, each as long as its executable is unchanged.
         environ: the environment, for PATH and the places that pyenv and uv are set to.
+        say: called with a line before a search that can take a second.
 
     Raises:
         MissingError: no interpreter on the machine satisfies it.
@@ -112,7 +119,7 @@ def find(request: str, *, cache: Path, environ: Mapping[str, str]) -> Interprete
     known = _load(remembered)
     if known:
         return known
-    interpreter = probe(_discover(request, environ), cache=cache)
+    interpreter = probe(_discover(request, environ, say), cache=cache)
     if not _is_path(request) and not satisfies(interpreter.version, request):
         raise _missing(request)
     refuse_old(interpreter)
@@ -225,16 +232,20 @@ def satisfies(version: str, request: str) -> bool:
         ) from None
 
 
-def _discover(request: str, environ: Mapping[str, str]) -> str:
+def _discover(request: str, environ: Mapping[str, str], say: Callable[[str], None]) -> str:
     """Return the path of the real interpreter that virtualenv's discovery finds."""
     if _is_path(request) and not os.path.isfile(os.path.expanduser(request)):
         raise MissingError(f"{request}: there is no interpreter at this path")
+    # The Python that envkit itself runs on is as good as any other that satisfies the request.
+    own = "" if _is_path(request) else _own(request)
+    if own:
+        return own
+    say(f"Looking for {request if _is_path(request) else f'Python {request}'}".rstrip())
     from python_discovery import get_interpreter
 
-    # The Python that envkit itself runs on is as good as any other that satisfies the request.
     wanted = os.path.expanduser(request) or f">=3.{_OLDEST_MINOR}"
     try:
-        info = get_interpreter(wanted, try_first_with=[sys.executable], env=environ)
+        info = get_interpreter(wanted, env=environ)
     except RuntimeError as error:
         # It asked a program that does not answer as a Python does.
         raise MissingError(f"{request or 'Python'}: cannot be asked what it is: {error}") from None
@@ -244,6 +255,17 @@ def _discover(request: str, environ: Mapping[str, str]) -> str:
     if executable is None:
         raise _missing(request)
     return os.path.abspath(executable)
+
+
+def _own(request: str) -> str:
+    """Return the interpreter that envkit's environment was made from, if it is what is asked for.
+
+    Discovery would say the same, and take as long as to fetch some distributions.
+    """
+    found: str = getattr(sys, "_base_executable", "")
+    version = ".".join(map(str, sys.version_info[:3]))
+    usable = sys.version_info.releaselevel == "final" and satisfies(version, request)
+    return os.path.abspath(found) if usable and found and os.path.isfile(found) else ""
 
 
 def _managed(request: str, environ: Mapping[str, str]) -> str:

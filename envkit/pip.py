@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from envkit import process, refusals
 from envkit.errors import EnvkitError, IntegrityError, MissingError, ToolError
-from envkit.interpreter import Interpreter
+from envkit.interpreter import Interpreter, satisfies
 from envkit.store.layout import write_whole
 
 # pip says what its default is in its help alone, which takes ten times as long to make. Should this
@@ -49,24 +49,42 @@ def _folder() -> Path:
     Looked for on the path alone: where discovery has imported distutils, as on Python 3.10,
     importing pip has setuptools warn of it.
     """
-    spec = PathFinder.find_spec("pip")
+    return _package("pip")
+
+
+def _package(name: str) -> Path:
+    spec = PathFinder.find_spec(name)
     assert spec
     assert spec.origin
     return Path(spec.origin).parent
 
 
 def seed_wheel(interpreter: Interpreter) -> Path:
-    """Return the wheel of pip that virtualenv carries for an interpreter.
+    """Return the newest wheel of pip that virtualenv carries and an interpreter can use.
+
+    virtualenv itself would say the same, but takes longer to import than some distributions to
+    fetch.
 
     Raises:
         MissingError: virtualenv carries none for it.
     """
-    from virtualenv.seed.wheels.embed import get_embed_wheel
+    from packaging.utils import parse_wheel_filename
 
-    wheel = get_embed_wheel("pip", interpreter.short_version)
-    if wheel is None:
+    carried = (_package("virtualenv") / "seed" / "wheels" / "embed").glob("pip-*.whl")
+    fitting = [one for one in carried if satisfies(interpreter.version, _requires_python(one))]
+    if not fitting:
         raise MissingError(f"There is no pip for Python {interpreter.version}")
-    return Path(wheel.path)
+    return max(fitting, key=lambda one: parse_wheel_filename(one.name)[1])
+
+
+def _requires_python(wheel: Path) -> str:
+    """Return the Pythons that a wheel is for, as a specifier set (core metadata, PyPA)."""
+    import zipfile
+    from email.parser import BytesHeaderParser
+
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return BytesHeaderParser().parsebytes(archive.read(name)).get("Requires-Python", "")
 
 
 def default_index(cache: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ from envkit.config import Config, load, read_toml
 from envkit.errors import UsageError
 
 DEFAULT_GROUP = "default"
+
+# Returns what a TOML file says; raises a UsageError if it cannot.
+Reader = Callable[[Path], dict[str, Any]]
 
 # As a group's name becomes part of a file's name, it has the letters that a distribution's may.
 _GROUP_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
@@ -129,13 +132,18 @@ class Project(NamedTuple):
         return tuple(groups)
 
 
-def find(start: Path, environ: Mapping[str, str]) -> Project:
+def find(start: Path, environ: Mapping[str, str], read_file: Reader = read_toml) -> Project:
     """Return the project that a folder is in: its own, or the nearest above it.
+
+    Args:
+        start: the folder.
+        environ: the environment, whose variables override settings.
+        read_file: how a TOML file is read.
 
     Raises:
         UsageError: there is none, or a folder has both kinds of settings.
     """
-    project = nearest(start, environ)
+    project = nearest(start, environ, read_file)
     if project is None:
         raise UsageError(
             f"{start.absolute()} is not in a project: no envkit.toml, no [tool.envkit] in a "
@@ -145,29 +153,41 @@ def find(start: Path, environ: Mapping[str, str]) -> Project:
     return project
 
 
-def nearest(start: Path, environ: Mapping[str, str]) -> Project | None:
+def nearest(
+    start: Path, environ: Mapping[str, str], read_file: Reader = read_toml
+) -> Project | None:
     """Return the project that a folder is in, or None.
+
+    Args:
+        start: the folder.
+        environ: the environment, whose variables override settings.
+        read_file: how a TOML file is read.
 
     Raises:
         UsageError: a folder has both kinds of settings, or they cannot be understood.
     """
     start = start.absolute()
     for folder in (start, *start.parents):
-        project = read(folder, environ)
+        project = read(folder, environ, read_file)
         if project:
             return project
     return None
 
 
-def read(root: Path, environ: Mapping[str, str]) -> Project | None:
+def read(root: Path, environ: Mapping[str, str], read_file: Reader = read_toml) -> Project | None:
     """Return the project whose own folder this is, or None.
+
+    Args:
+        root: the folder.
+        environ: the environment, whose variables override settings.
+        read_file: how a TOML file is read.
 
     Raises:
         UsageError: the folder has both kinds of settings, or they cannot be understood.
     """
     own_file, pyproject_file = root / "envkit.toml", root / "pyproject.toml"
-    pyproject = read_toml(pyproject_file) if pyproject_file.is_file() else {}
-    own = read_toml(own_file) if own_file.is_file() else None
+    pyproject = read_file(pyproject_file) if pyproject_file.is_file() else {}
+    own = read_file(own_file) if own_file.is_file() else None
     return from_tables(root, pyproject, own, environ)
 
 

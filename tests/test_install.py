@@ -303,7 +303,7 @@ def test_modules_of_the_project_do_not_get_in_the_way(fresh_machine: Machine) ->
     for name in ("json", "zipfile", "csv", "virtualenv", "packaging", "envkit", "pip"):
         (project.root / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     command = fresh_machine.folder / "command.py"
-    command.write_text("import sys\nfrom envkit.__main__ import main\nsys.exit(main())\n")
+    command.write_text("from envkit.__main__ import command\ncommand()\n")
     for skeleton in (fresh_machine.store / "skeletons-v1").iterdir():
         skeleton.rename(fresh_machine.folder / skeleton.name)
     result = project.call([sys.executable, str(command), "install"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -207,6 +208,24 @@ def test_a_program_that_is_no_python(machine: Machine, tmp_path: Path) -> None:
         result = project.envkit(command, "--python", str(program))
         assert result.code == 3
         assert "cannot be asked what it is" in result.err
+
+
+def test_envkits_own_python_is_not_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "python_discovery", None)  # cannot be imported
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    said: list[str] = []
+    for request in ("", minor, f">={minor}"):
+        found = interpreter.find(
+            request, cache=tmp_path / "cache", environ=os.environ, say=said.append
+        )
+        assert os.path.samefile(found.executable, os.path.realpath(sys.executable))
+        assert found.version == platform.python_version()
+    assert said == []
+    with pytest.raises(ImportError):
+        interpreter.find("3.99", cache=tmp_path / "cache", environ=os.environ, say=said.append)
+    assert said == ["Looking for Python 3.99"]
 
 
 def test_a_python_that_is_too_old(tmp_path: Path) -> None:

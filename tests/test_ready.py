@@ -97,6 +97,16 @@ def test_an_upgrade_takes_the_place_of_what_was_there(project: Project) -> None:
         assert other.envkit("status").code == 0
 
 
+def test_what_is_thrown_away_is_removed_behind(project: Project) -> None:
+    for keys in (("alpha-1.0",), ("alpha-1.0", "forest-1.0")):
+        # The second time from a half that has all the others.
+        project.lock(*keys)
+        project.install()
+        project.machine.rest()
+        assert project.machine.leftovers() == []
+    assert set(project.installed()) == {"alpha", "forest"}
+
+
 @pytest.mark.parametrize("place", ["wheels", "ready"])
 def test_what_was_altered_is_not_moved_in(project: Project, place: str) -> None:
     """A link leads to the same content from wherever it is written to."""

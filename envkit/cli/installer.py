@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from envkit import config, project
 from envkit.cli.output import Meter, Output
+from envkit.environment.settings import Reader
 from envkit.errors import EXIT_DONE
 from envkit.installation import execution
 from envkit.installation import plan as plans
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 def install_here(*, offline: bool) -> int:
     """Do what `envkit install` does in this folder without options, or with `--offline` alone."""
-    found = project.find(Path.cwd(), os.environ)
+    reader = Reader()
+    found = project.find(Path.cwd(), os.environ, reader.read)
     request = request_for(found, found.choose(), offline=offline)
     perform(request, Output.for_terminal(verbose=False, quiet=False))
+    reader.keep()
     return EXIT_DONE
 
 

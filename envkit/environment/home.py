@@ -25,6 +25,7 @@ class Home:
         mutex: the file on which a lock is held while the halves are worked on.
         background: the file on which a lock is held while byte-code is compiled.
         shelves: the folder of ready trees.
+        rubbish: a folder that is emptied behind installations; maybe on another filesystem.
         copies: whether the store is on another filesystem, so that nothing can be linked from it.
     """
 
@@ -37,6 +38,7 @@ class Home:
         self.mutex = f"{folder}/lock"
         self.background = f"{store.root}/background.lock"
         self.shelves = str(store.ready)
+        self.rubbish = str(store.scratch)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.
         self.spare = f"{root}/.envkit/spare" if self.copies else f"{folder}/spare"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from envkit import process
@@ -50,9 +50,19 @@ def patch(half: Half, wanted: Wanted) -> None:
         touched |= tops.touched_by(half.path, dirty, owned, old, layout)
     else:
         touched = {*owned, *tops.present(half.path, layout.containers, layout)}
-    moved = _move_in(half.path, wanted, shelves, owned, before, touched)
-    rest = touched - moved.keys()
-    apply(half.path, _tree(wanted, places, shelves, rest), rest)
+    free = _free(half.path, shelves, owned, before, touched)
+    rest = touched - {top for found in free.values() for top in found}
+
+    def link(some: set[str]) -> None:
+        apply(half.path, _tree(wanted, places, shelves, some), some)
+
+    _throw_away(half.path, touched - owned.keys(), wanted)
+    _check(shelves, free, partial(link, rest))
+    moved = _move_in(half.path, wanted, shelves, free)
+    taken = touched - rest - moved.keys()
+    if taken:
+        link(taken)
+        rest |= taken
     lines = [line for line in lines if line[0] != "\t" and line.partition("\t")[0] not in touched]
     for found in moved.values():
         lines += found
@@ -172,41 +182,69 @@ def _places(wanted: Wanted, known: Places, shelves: Mapping[str, Shelf]) -> Plac
     return places
 
 
-def _move_in(
+def _free(
     root: str,
-    wanted: Wanted,
     shelves: Mapping[str, Shelf],
     owned: Mapping[str, list[str]],
     before: Mapping[str, list[str]],
     touched: set[str],
+) -> dict[str, list[str]]:
+    """Return, by shelf, the tops in whose places nothing is, or all of it is another part's."""
+    free = {}
+    for own, shelf in shelves.items():
+        mine = [top for top in shelf.ready if top in touched and owned[top] == [own]]
+        free[own] = [top for top in mine if top in before or not os.path.lexists(f"{root}/{top}")]
+    return free
+
+
+def _check(
+    shelves: Mapping[str, Shelf], free: Mapping[str, list[str]], beside: Callable[[], None]
+) -> None:
+    """Make sure that what is to be moved is as it was made, and do something else beside it."""
+    folders = sum(len(shelves[own].ready[top]) for own, found in free.items() for top in found)
+    count = min(os.cpu_count() or 1, folders // _WORTH_A_PROCESS)
+
+    def check(some: Iterable[str]) -> None:
+        for own in some:
+            ready.check(shelves[own], free[own])
+
+    if count:
+        every = list(free)
+        works: list[Callable[[], None]] = [
+            beside,
+            *(partial(check, every[start::count]) for start in range(count)),
+        ]
+        process.side_by_side(works)
+    else:
+        check(free)
+        beside()
+
+
+def _move_in(
+    root: str, wanted: Wanted, shelves: Mapping[str, Shelf], free: Mapping[str, list[str]]
 ) -> Lines:
-    """Move in what shelves have for places where nothing is, or all of it is another part's."""
-    chosen: list[tuple[Distribution, Shelf, list[str]]] = []
+    """Move in what shelves have; return it without what somebody else took meanwhile."""
+    moved: Lines = {}
     for part in wanted.parts:
         own = identity(part)
-        if isinstance(part, Distribution) and own in shelves:
-            mine = [top for top in shelves[own].ready if top in touched and owned[top] == [own]]
-            free = [top for top in mine if top in before or not os.path.lexists(f"{root}/{top}")]
-            chosen.append((part, shelves[own], free))
-    _check(chosen)
-    moved: Lines = {}
-    for part, shelf, free in chosen:
-        for top in free:
-            remove(f"{root}/{top}")
-        moved |= ready.take(root, shelf, part, free, wanted.layout)
+        if isinstance(part, Distribution) and own in free:
+            _throw_away(root, free[own], wanted)
+            moved |= ready.take(root, shelves[own], part, free[own], wanted.layout)
     return moved
 
 
-def _check(chosen: Sequence[tuple[Distribution, Shelf, list[str]]]) -> None:
-    """Make sure that what is to be moved is as it was made, on several processors if it is much."""
-    folders = sum(len(shelf.ready[top]) for _, shelf, free in chosen for top in free)
-    count = min(os.cpu_count() or 1, 1 + folders // _WORTH_A_PROCESS)
-
-    def check(start: int) -> None:
-        for _, shelf, free in chosen[start::count]:
-            ready.check(shelf, free)
-
-    process.side_by_side([partial(check, start) for start in range(count)])
+def _throw_away(root: str, unwanted: Iterable[str], wanted: Wanted) -> None:
+    """Take tops away: folders at once out of the way, and file by file when nobody waits."""
+    for number, top in enumerate(sorted(unwanted)):
+        path = f"{root}/{top}"
+        if wanted.completed and os.path.isdir(path) and not os.path.islink(path):
+            name = f"{os.getpid()}-{number}-{os.path.basename(top)}"
+            try:
+                os.rename(path, f"{wanted.home.rubbish}/{name}")
+                continue
+            except OSError:
+                pass  # on another filesystem, or the name is taken
+        remove(path)
 
 
 def _tree(wanted: Wanted, places: Places, shelves: Mapping[str, Shelf], rest: set[str]) -> Tree:

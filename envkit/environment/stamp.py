@@ -35,6 +35,7 @@ VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
 
 # Two changes within this many nanoseconds can bear the same time (the kernel's clock tick).
 _TICK = 20_000_000
+_TOO_RECENT = "too recent to tell"
 
 Stamp = dict[str, list[str]]
 
@@ -46,7 +47,7 @@ def state_of(path: str) -> str:
     except (OSError, ValueError):  # ValueError: no file can have such a name
         return "absent"
     if time.time_ns() - status.st_mtime_ns < _TICK:
-        return f"{status.st_size} {status.st_mtime_ns} too recent to tell"
+        return f"{status.st_size} {status.st_mtime_ns} {_TOO_RECENT}"
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
@@ -55,6 +56,11 @@ def are_unchanged(states: dict[str, str]) -> bool:
     return all(
         state_of(path).split(" ")[:2] == state.split(" ")[:2] for path, state in states.items()
     )
+
+
+def is_telling(state: str) -> bool:
+    """Return whether a file that has this state again has not been changed meanwhile."""
+    return not state.endswith(_TOO_RECENT)
 
 
 def variables() -> str:
@@ -222,7 +228,7 @@ def read_folders(environment: str) -> list[str]:
 
 def write_folders(environment: str, lines: list[str]) -> None:
     """Write the lines for every folder of an environment."""
-    _write(f"{environment}/{FOLDERS}", "".join(f"{line}\n" for line in lines))
+    _write(f"{environment}/{FOLDERS}", "\n".join([*lines, ""]))
 
 
 def unsynced() -> Stamp:

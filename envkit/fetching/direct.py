@@ -14,18 +14,18 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+import requests
 
 from envkit import __version__, refusals
 from envkit.fetching import pages, selection
+from envkit.fetching.connections import Adapter
 from envkit.fetching.pages import Link
 from envkit.fetching.sources import Sources
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
-
-if TYPE_CHECKING:
-    import requests
 
 # More at a time make no network quicker, and an index has others to serve.
 _THREADS = 8
@@ -80,8 +80,9 @@ class Fetcher:
         for pin in pins:
             waiting.put(pin)
         done: queue.SimpleQueue[Fetched | OSError] = queue.SimpleQueue()
+        adapter = Adapter(_THREADS)
         for _ in range(min(_THREADS, len(pins))):
-            threading.Thread(target=self._work, args=(waiting, done), daemon=True).start()
+            threading.Thread(target=self._work, args=(adapter, waiting, done), daemon=True).start()
         try:
             for _ in pins:
                 found = done.get()
@@ -90,39 +91,43 @@ class Fetcher:
                 yield found
         finally:
             self._given_up.set()
+            adapter.close()
 
     def _work(
-        self, waiting: queue.SimpleQueue[Pin], done: queue.SimpleQueue[Fetched | OSError]
+        self,
+        adapter: Adapter,
+        waiting: queue.SimpleQueue[Pin],
+        done: queue.SimpleQueue[Fetched | OSError],
     ) -> None:
-        import requests
-
-        with requests.Session() as session:
-            session.headers["User-Agent"] = f"envkit/{__version__}"
-            if self._sources.certificates:
-                session.verify = self._sources.certificates
-            if self._sources.proxy:
-                session.proxies = {"http": self._sources.proxy, "https": self._sources.proxy}
-            while True:
-                try:
-                    pin = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                fetched: Fetched | OSError = Fetched(pin, None)
-                try:
-                    if not self._given_up.is_set():
-                        fetched = self._bring(session, pin)
-                except (requests.ConnectionError, requests.Timeout):
-                    # Whoever cannot be reached once need not be asked for all the others.
-                    self._given_up.set()
-                except OSError as error:
-                    # What pip would meet as well, and could not explain as well.
-                    if refusals.is_known(error) and self._is_ours(error.filename):
-                        fetched = error
-                except Exception:
-                    # Whatever an index brings about here, it is pip's word on it that counts; and
-                    # somebody waits for an answer about each pin.
-                    fetched = Fetched(pin, None)
-                done.put(fetched)
+        session = requests.Session()
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        session.headers["User-Agent"] = f"envkit/{__version__}"
+        if self._sources.certificates:
+            session.verify = self._sources.certificates
+        if self._sources.proxy:
+            session.proxies = {"http": self._sources.proxy, "https": self._sources.proxy}
+        while True:
+            try:
+                pin = waiting.get_nowait()
+            except queue.Empty:
+                return
+            fetched: Fetched | OSError = Fetched(pin, None)
+            try:
+                if not self._given_up.is_set():
+                    fetched = self._bring(session, pin)
+            except (requests.ConnectionError, requests.Timeout):
+                # Whoever cannot be reached once need not be asked for all the others.
+                self._given_up.set()
+            except OSError as error:
+                # What pip would meet as well, and could not explain as well.
+                if refusals.is_known(error) and self._is_ours(error.filename):
+                    fetched = error
+            except Exception:
+                # Whatever an index brings about here, it is pip's word on it that counts; and
+                # somebody waits for an answer about each pin.
+                fetched = Fetched(pin, None)
+            done.put(fetched)
 
     def _bring(self, session: requests.Session, pin: Pin) -> Fetched:
         links = [] if pin.url else list(self._links(session, pin))

@@ -24,8 +24,8 @@ def complete(request: Request) -> None:
     """Do for a finished environment what makes it, and the next one, quicker to use.
 
     The byte-code that it lacks is compiled and linked in; its distributions are linked once more,
-    for the next environment; all of it is brought to the disk; every folder of the spare is looked
-    at, so that nobody has to later.
+    for the next environment; what was thrown away is removed, and all the rest is brought to the
+    disk; every folder of the spare is looked at, so that nobody has to later.
     Does nothing if the environment is not, or not any more, what the locks say.
 
     Raises:
@@ -51,6 +51,7 @@ def complete(request: Request) -> None:
     for part in wanted.parts:
         if isinstance(part, Distribution) and not part.copy:
             ready.fill(request.store, part, wanted.layout)
+    request.store.sweep()
     persistence.sync(request.store, home)
     with home.locked():
         spare = Half(home.spare)

@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from envkit import pip
 from envkit.environment import parts, skeleton
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
 from envkit.errors import MissingError
-from envkit.installation import choice, editable
+from envkit.installation import choice
 from envkit.installation.plan import Plan
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
@@ -101,8 +100,12 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
 
 def prepare(interpreter: Interpreter, *, store: Store, home: Home, prompt: str) -> None:
     """Make what every environment of an interpreter needs, while something else is waited for."""
-    skeleton.make(store, interpreter, home.live, prompt)
-    _seed(store, interpreter)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        seeded = beside.submit(_seed, store, interpreter)
+        skeleton.make(store, interpreter, home.live, prompt)
+        seeded.result()
 
 
 def _distributions(chosen: Plan, home: Home, say: Callable[[str], None]) -> list[Distribution]:
@@ -123,6 +126,8 @@ def _distributions(chosen: Plan, home: Home, say: Callable[[str], None]) -> list
         url = parts.direct_url(pin.url, Path(entry).name) if pin.url else ""
         found.append(part(pin.name, pin.version or pin.url, entry, url))
     if request.has_project:
+        from envkit.installation import editable
+
         entry = str(editable.entry(project, python, request.store))
         if not Path(entry).is_dir():
             say(f"Building {project.name} in editable form")
@@ -175,6 +180,7 @@ def _seed(store: Store, interpreter: Interpreter) -> str:
     key = "seed-" + hashlib.sha256(text.encode()).hexdigest()[:35]
     entry = selections.find(store, key)
     if entry is None:
+        from envkit import pip
         from envkit.store import digest, wheels
 
         archive = pip.seed_wheel(interpreter)

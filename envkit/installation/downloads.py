@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envkit import pip, process, refusals
 from envkit.errors import IntegrityError, ToolError
 from envkit.fetching import selection, sources
 from envkit.fetching.batch import Archive, Batch
-from envkit.fetching.direct import Fetched, Fetcher
 from envkit.fetching.progress import Progress, Report
 from envkit.installation import choice
 from envkit.installation.plan import Request
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.store.layout import Store
+
+if TYPE_CHECKING:
+    from envkit.fetching.direct import Fetched
 
 # Fewer distributions than this are not worth a pip of their own, which takes 0.3 s to start.
 _SMALLEST_BATCH = 6
@@ -55,7 +58,7 @@ def fetch(
         # Fetching waits for the network, unpacking for a processor: neither holds up the other.
         fetching = stack.enter_context(ThreadPoolExecutor(workers))
         unpacking = stack.enter_context(ThreadPoolExecutor(workers))
-        unpacker = _Unpacker(store, folder, progress)
+        unpacker = _Unpacker(store, folder, progress, min(workers, len(pins)))
         stack.callback(unpacker.close)
         unpacked: list[Future[None]] = []
 
@@ -110,29 +113,44 @@ def _direct(
 ) -> Iterator[Fetched]:
     """Fetch without pip what can be had without it; yield the others without a path."""
     cache = store.interpreters
-    with ThreadPoolExecutor(1) as beside:
-        ranked = beside.submit(selection.ranks, interpreter, cache)
+    with ThreadPoolExecutor(2) as beside:
         prefix = Path(interpreter.executable).parents[1]
-        known = sources.read(environ, root, prefix, lambda: pip.default_index(cache))
-        tags = ranked.result()
+        found = beside.submit(sources.read, environ, root, prefix, lambda: pip.default_index(cache))
+        ranked = beside.submit(selection.ranks, interpreter, cache)
+        # As long to import as these two take to be asked.
+        from envkit.fetching import direct
+
+        known, tags = found.result(), ranked.result()
     if known is None or not tags:
-        yield from (Fetched(pin, None) for pin in pins)
+        yield from (direct.Fetched(pin, None) for pin in pins)
         return
     target = folder / "direct"
     target.mkdir()
-    fetcher = Fetcher(known, interpreter, tags, target, lambda size: progress.add(fetched=size))
+    fetcher = direct.Fetcher(
+        known, interpreter, tags, target, lambda size: progress.add(fetched=size)
+    )
     yield from fetcher.fetch(pins)
 
 
 class _Unpacker:
-    """Unpacks wheels in processes of its own, one for each thread that asks."""
+    """Unpacks wheels in processes of its own, which start while the first wheels are fetched."""
 
-    def __init__(self, store: Store, folder: Path, progress: Progress) -> None:
+    def __init__(self, store: Store, folder: Path, progress: Progress, workers: int) -> None:
         self._store = store
         self._folder = folder
         self._progress = progress
-        self._here = threading.local()
-        self._workers: list[process.Worker] = []
+        self._idle: queue.SimpleQueue[process.Worker] = queue.SimpleQueue()
+        self._workers = [
+            process.Worker(
+                [sys.executable, "-m", "envkit.store.unpacker"],
+                what="Unpacking wheels failed",
+                # Python looks for modules in the folder that it is started in.
+                cwd=folder,
+            )
+            for _ in range(workers)
+        ]
+        for worker in self._workers:
+            self._idle.put(worker)
 
     def unpack(self, archive: Archive) -> str:
         """Unpack a wheel, and return the folder of the entry that it now is.
@@ -151,7 +169,11 @@ class _Unpacker:
             "entry": str(entry),
             "draft": str(self._folder / f"draft-{archive.pin.name}"),
         }
-        answer = json.loads(self._worker().ask(json.dumps(job)))
+        worker = self._idle.get()
+        try:
+            answer = json.loads(worker.ask(json.dumps(job)))
+        finally:
+            self._idle.put(worker)
         if "refused" in answer:
             raise refusals.from_json(answer["refused"])
         if answer:
@@ -164,15 +186,3 @@ class _Unpacker:
         """Let the processes end."""
         for worker in self._workers:
             worker.close()
-
-    def _worker(self) -> process.Worker:
-        if not hasattr(self._here, "worker"):
-            self._here.worker = process.Worker(
-                [sys.executable, "-m", "envkit.store.unpacker"],
-                what="Unpacking wheels failed",
-                # Python looks for modules in the folder that it is started in.
-                cwd=self._folder,
-            )
-            self._workers.append(self._here.worker)
-        worker: process.Worker = self._here.worker
-        return worker

@@ -106,8 +106,6 @@ def _supply(chosen: Plan, home: Home, report: Report, say: Callable[[str], None]
     """Bring what the store lacks, and meanwhile make what does not depend on it."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from envkit.installation.supply import supply
-
     request = chosen.request
     with ThreadPoolExecutor(1) as beside:
         prepared = beside.submit(
@@ -117,6 +115,8 @@ def _supply(chosen: Plan, home: Home, report: Report, say: Callable[[str], None]
             home=home,
             prompt=request.project.name,
         )
+        from envkit.installation.supply import supply
+
         fetched = supply(chosen, report=report, say=say)
         prepared.result()
     return fetched

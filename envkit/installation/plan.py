@@ -11,7 +11,7 @@ from envkit.changes import Change
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
 from envkit.errors import UsageError
-from envkit.installation import choice, editable
+from envkit.installation import choice
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs, lock
 from envkit.locks.lock import Lock, Pin
@@ -110,12 +110,14 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
         content = request.revision
         files = {**files, **{str(group.lock): content for group in request.groups}}
     request.store.prepare(say)
-    python = find_interpreter(project, locks, request.store, request.environ)
+    python = find_interpreter(project, locks, request.store, request.environ, say)
     pins = lock.select(locks, python.markers)
     entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
     live = Half(str(project.environment))
     versions = {pin.name: pin.version or pin.url for pin in pins}
     if request.has_project:
+        from envkit.installation import editable
+
         versions[normalize(project.name)] = editable.VERSION
     changes = halves.changes(live, versions)
     return Plan(
@@ -171,7 +173,11 @@ def check_fresh(project: Project, group: Group, one: Lock) -> None:
 
 
 def find_interpreter(
-    project: Project, locks: Sequence[Lock], store: Store, environ: Mapping[str, str]
+    project: Project,
+    locks: Sequence[Lock],
+    store: Store,
+    environ: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
 ) -> Interpreter:
     """Return the Python that a project and its locks ask for.
 
@@ -181,7 +187,7 @@ def find_interpreter(
     """
     locked = next((one.python for one in locks if one.python), "")
     request = project.python_request(locked)
-    python = interpreter.find(request, cache=store.interpreters, environ=environ)
+    python = interpreter.find(request, cache=store.interpreters, environ=environ, say=say)
     for wish, source in [
         *((one.python, f"{one.path.name} was compiled for") for one in locks),
         (project.requires_python or "", "requires-python is"),

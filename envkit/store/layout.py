@@ -6,15 +6,23 @@ import contextlib
 import fcntl
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from envkit import mutex, refusals
 from envkit.errors import EnvkitError, UsageError
 from envkit.store import unsynced
+
+
+@cache
+def _bucket(root: Path, name: str) -> Path:
+    """Return the folder of a bucket that is asked for once a distribution."""
+    return root / name
 
 
 class Store(NamedTuple):
@@ -51,12 +59,12 @@ class Store(NamedTuple):
     @property
     def bytecode(self) -> Path:
         """Byte-code of entries, for one kind of interpreter each."""
-        return self.root / "bytecode-v1"
+        return _bucket(self.root, "bytecode-v1")
 
     @property
     def selections(self) -> Path:
         """Which entry a pin means on one kind of interpreter."""
-        return self.root / "selections-v1"
+        return _bucket(self.root, "selections-v1")
 
     @property
     def ready(self) -> Path:
@@ -93,6 +101,11 @@ class Store(NamedTuple):
         """The file that who uses entries holds together, and who takes them away alone."""
         return f"{self.root}/collection.lock"
 
+    @property
+    def scratch(self) -> Path:
+        """What will not stay: folders of running commands, and what was thrown away."""
+        return self.root / "tmp"
+
     def prepare(self, say: Callable[[str], None] = lambda _: None) -> None:
         """Make the store's folder if it is not there; look at what a power loss may have damaged.
 
@@ -107,7 +120,7 @@ class Store(NamedTuple):
         """
         with self._writable():
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            (self.root / "tmp").mkdir(exist_ok=True, mode=0o755)
+            self.scratch.mkdir(exist_ok=True, mode=0o755)
             if unsynced.of_earlier_starts(self.root):
                 from envkit.store import recovery
 
@@ -178,21 +191,32 @@ class Store(NamedTuple):
         """Make a folder, and return it with the descriptor that holds the lock on it."""
         import tempfile
 
-        parent = os.open(self.root / "tmp", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            # Nobody sweeps between the making of a folder and the lock on it.
-            fcntl.flock(parent, fcntl.LOCK_EX)
-            folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+        # Nobody sweeps between the making of a folder and the lock on it.
+        with self._alone():
+            folder = Path(tempfile.mkdtemp(dir=self.scratch))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.set_inheritable(descriptor, True)
             self._sweep()
-        finally:
-            os.close(parent)
         return folder, descriptor
 
+    def sweep(self) -> None:
+        """Take away what killed commands left behind, and what installations threw away."""
+        with self._alone():
+            self._sweep()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the folder of temporary folders to oneself."""
+        descriptor = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _sweep(self) -> None:
-        for folder in (self.root / "tmp").iterdir():
+        for folder in self.scratch.iterdir():
             try:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             except OSError:
@@ -220,6 +244,9 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Store:
         return Store(root=Path(os.path.abspath(configured)))
     if environ.get("XDG_DATA_HOME"):
         return Store(root=Path(environ["XDG_DATA_HOME"]) / "envkit")
+    if sys.platform == "linux" and os.path.isabs(environ.get("HOME", "")):
+        # As platformdirs has it, whose import takes as long as a small installation.
+        return Store(root=Path(environ["HOME"]) / ".local" / "share" / "envkit")
     import platformdirs
 
     folder = platformdirs.user_data_path("envkit")
