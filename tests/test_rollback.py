@@ -26,29 +26,18 @@ def project(machine: Machine) -> Project:
     return made
 
 
-def git(project: Project, *arguments: str) -> str:
-    names = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    done = project.call(["git", *names, *arguments])
-    assert done.code == 0, done.text
-    return done.out.strip()
-
-
 @pytest.fixture
 def repository(machine: Machine) -> Project:
     """A project whose two locks are commits, the newer one installed."""
     made = machine.project()
-    git_init(made)
+    made.git("init", "--quiet")
+    (made.root / ".gitignore").write_text(".venv/\n.envkit/\n")
     for keys, subject in ((OLD, "Begin"), (NEW, "Go on")):
         made.lock(*keys)
-        git(made, "add", "--all")
-        git(made, "commit", "--message", subject)
+        made.git("add", "--all")
+        made.git("commit", "--message", subject)
         made.install()
     return made
-
-
-def git_init(project: Project) -> None:
-    git(project, "init", "--quiet")
-    (project.root / ".gitignore").write_text(".venv/\n.envkit/\n")
 
 
 def test_back_and_forth(project: Project) -> None:
@@ -135,7 +124,7 @@ def test_history_marks_what_is_there(repository: Project) -> None:
     found = repository.envkit("history", "--json").json
     assert [one["place"] for one in found["locks"]] == ["previous", "installed"]
     text = repository.envkit("history").out
-    assert f"- {git(repository, 'rev-parse', 'HEAD')[:10]}" in text
+    assert f"- {repository.git('rev-parse', 'HEAD')[:10]}" in text
     assert "* installed" in text
     assert "(envkit rollback)" in text
 
@@ -158,7 +147,7 @@ def test_history_without_git(project: Project) -> None:
 
 def test_a_lock_that_cannot_be_read_is_listed(repository: Project) -> None:
     (repository.root / "requirements.txt").write_text("alpha>=1\n")
-    git(repository, "commit", "--all", "--message", "Break it")
+    repository.git("commit", "--all", "--message", "Break it")
     found = repository.envkit("history", "--json").json["locks"]
     assert "not a pin" in found[0]["reason"]
     assert found[1]["reason"] == ""
@@ -204,8 +193,8 @@ def test_a_revision_that_is_none(repository: Project, revision: str, said: str) 
 
 
 def test_a_commit_without_a_lock(repository: Project) -> None:
-    git(repository, "rm", "--quiet", "--cached", "requirements.txt")
-    git(repository, "commit", "--message", "Without")
+    repository.git("rm", "--quiet", "--cached", "requirements.txt")
+    repository.git("commit", "--message", "Without")
     result = repository.envkit("install", "--lock", "HEAD")
     assert (result.code, "There was no requirements.txt" in result.err) == (2, True)
 

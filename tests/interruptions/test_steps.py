@@ -21,8 +21,12 @@ from tests.support.scenarios import (
     FRESH,
     INIT,
     LOCK,
+    PRUNE,
+    REVISION,
+    ROLLBACK,
     SWITCH,
     SWITCH_BACK,
+    VERIFY,
     Course,
     Scenario,
 )
@@ -32,8 +36,8 @@ Kill: TypeAlias = tuple[Call, signal.Signals]
 
 # How many times each is stopped at a step, and at an instant. A new command has a line here.
 AT_STEPS = {
-    **{SWITCH: 200, SWITCH_BACK: 20, FRESH: 70, COPY: 40, FETCH: 40, COMPILE: 30},
-    **{LOCK: 12, INIT: 12},
+    **{SWITCH: 150, SWITCH_BACK: 20, FRESH: 60, COPY: 30, FETCH: 40, COMPILE: 30},
+    **{ROLLBACK: 12, REVISION: 20, VERIFY: 20, PRUNE: 30, LOCK: 12, INIT: 12},
 }
 AT_INSTANTS = {SWITCH: 70, FRESH: 30, FETCH: 20}
 
@@ -59,7 +63,7 @@ def courses(
     scenario: Scenario = request.param
     made: list[Machine] = []
     for number in range(WORKERS):
-        if not made or scenario in (FETCH, COMPILE):
+        if not made or scenario in (FETCH, COMPILE, PRUNE):
             made.append(Machine(tmp_path / f"machine{number}", published))
             made[-1].seed_from(full_store)
     with ThreadPoolExecutor(WORKERS) as pool:

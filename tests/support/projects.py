@@ -261,6 +261,14 @@ class Project:
         assert result.code == 0, result.text
         return result
 
+    def git(self, *arguments: str) -> str:
+        """Run git in the project, which has to succeed, and return what it printed."""
+        known = ["user.name=A", "user.email=a@example.org", "commit.gpgsign=false"]
+        options = [word for one in known for word in ("-c", one)]
+        result = self.call(["git", *options, *arguments])
+        assert result.code == 0, result.text
+        return result.out.strip()
+
     def python(self, code: str) -> str:
         """Run code in the environment, which has to succeed, and return what it printed."""
         result = self.call([str(self.venv / "bin" / "python"), "-c", code])

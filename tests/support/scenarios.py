@@ -5,7 +5,7 @@ command, so that the next disturbance begins where the one before ended.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -85,6 +85,45 @@ def not_compiled(*keys: str) -> Stage:
     return arrange
 
 
+def installed(*locks: Sequence[str]) -> Stage:
+    """Return the stage that has locks installed, one after the other."""
+
+    def arrange(project: Project) -> None:
+        for keys in locks:
+            project.lock(*keys)
+            project.install()
+
+    return arrange
+
+
+def committed(before: Sequence[str], now: Sequence[str]) -> Stage:
+    """Return the stage that has a lock in each of two commits, and the later one installed."""
+
+    def arrange(project: Project) -> None:
+        if not (project.root / ".git").exists():
+            project.git("init", "--quiet")
+            for keys in (before, now):
+                project.lock(*keys)
+                project.git("add", "requirements.in", "requirements.txt")
+                project.git("commit", "--quiet", "--message", "Lock")
+        project.install()
+
+    return arrange
+
+
+def altered(*keys: str) -> Stage:
+    """Return the stage that has a lock installed, and a file of the environment replaced."""
+
+    def arrange(project: Project) -> None:
+        project.lock(*keys)
+        project.install()
+        path = project.site / "alpha" / "__init__.py"
+        path.unlink()
+        _write(path, "ALTERED = True\n")
+
+    return arrange
+
+
 def empty_folder(project: Project) -> None:
     """Take away everything in the project's folder."""
     for entry in list(project.root.iterdir()):
@@ -119,6 +158,16 @@ FETCH = Scenario(
 )
 COMPILE = Scenario(
     name="compile", command=("install",), stages=tuple(not_compiled(*one) for one in LOCKS)
+)
+ROLLBACK = Scenario(
+    name="rollback", command=("rollback",), stages=(installed(ONE, TWO),), repeatable=False
+)
+REVISION = Scenario(
+    name="revision", command=("install", "--lock", "HEAD~1"), stages=(committed(ONE, TWO),)
+)
+VERIFY = Scenario(name="verify", command=("verify", "--fix"), stages=(altered(*ONE),))
+PRUNE = Scenario(
+    name="prune", command=("cache", "prune"), stages=(installed(*LOCKS), installed(*LOCKS[::-1]))
 )
 LOCK = Scenario(
     name="lock", command=("lock",), stages=(asking_for("alpha<2"), asking_for("above", "alpha<1.1"))
