@@ -142,7 +142,8 @@ def _turn(live: Half, spare: Half, wanted: Wanted, request: Request) -> Half:
     except Interrupted:
         raise Interrupted(left) from None
     except OSError as error:
-        refused = refusals.explained(error, left=f"{left}.")
+        # It is unfinished only once its stamp has gone.
+        refused = refusals.explained(error, left=None if Half(live.path).stamp else f"{left}.")
         if refused is None:
             raise
         raise refused from None

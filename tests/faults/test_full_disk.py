@@ -64,7 +64,7 @@ def test_whatever_room_is_left(
         if result.code:
             failures += 1
             assert result.code == 4, (left, result)
-            assert "disk is full" in result.err
+            assert "disk is full" in result.err or "B free" in result.err
             check_lines(result)
         else:
             assert found == "new"
@@ -72,7 +72,8 @@ def test_whatever_room_is_left(
         if not result.code:
             break
     assert result.code == 0
-    assert failures
+    # What a switch replaces goes first, which can leave files enough for what comes.
+    assert failures or (scenario is SWITCH and fill is _fill_with_files)
     assert cramped.leftovers() == []
 
 
