@@ -59,7 +59,7 @@ def show(root: Path, commit: str, name: str) -> str | None:
         commit: the commit's hash.
         name: the file's name in the folder.
     """
-    done = _git(root, ["show", f"{commit}:./{name}"])
+    done = _git(root, ["cat-file", "blob", f"{commit}:./{name}"])
     return None if done.returncode else done.stdout
 
 

@@ -23,6 +23,8 @@ NAMES = ("one", "two", "three", "four", "five")
 FOLDERS = ("", "common/", "common/deep/", "other/", "space/")
 MODULES = ("alpha", "beta", "gamma", "__init__")
 
+SETTINGS = ("", "", 'link = "copy"\n', 'python = ">=3.9"\ngroups = ["default"]\n')
+
 distributions = st.builds(
     lambda name, number, modules, script, data: Distribution(
         name=name,
@@ -61,7 +63,7 @@ def sequence(store: Path, pool: list[Distribution], wanted: list[Sequence[str]],
         machine = Machine(Path(folder, "machine"), index)
         machine.seed_from(store)
         machine.environ["ENVKIT_COMPILE"] = chance.choice(["now", "off"])
-        project = machine.project()
+        project = machine.project(settings=chance.choice(SETTINGS))
         chosen: list[Distribution] = []
         for names in wanted:
             before, chosen = chosen, _some(pool, names, chance)

@@ -105,6 +105,8 @@ def repair(half: Half, wanted: Wanted, paths: Iterable[str]) -> None:
         AlteredError: a file of the store is not what it was.
         OSError: the disk refuses.
     """
+    assert half.stamp, half.path
+    stamp.unsync(half.path, half.stamp)
     layout = wanted.layout
     tree = whole_tree(wanted)
     places = {identity(part): tops.of_part(part, layout) for part in wanted.parts}

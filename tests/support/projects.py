@@ -216,7 +216,7 @@ class Project:
         All must have been published; other groups than the default one come after it.
         """
         suffix = "" if group == "default" else f"-{group}"
-        lines = [self._line(wish) for wish in wishes]
+        lines = [self.line(wish) for wish in wishes]
         names = "".join(f"{line.partition('==')[0]}\n" for line in lines)
         self.root.joinpath(f"requirements{suffix}.in").write_text(names, encoding="utf-8")
         found = projects.read(self.root, {})
@@ -230,7 +230,8 @@ class Project:
         text = "".join(f"{line}\n" for line in lines)
         self.root.joinpath(f"requirements{suffix}.txt").write_text(text, encoding="utf-8")
 
-    def _line(self, wish: Wish) -> str:
+    def line(self, wish: Wish) -> str:
+        """Return the line of a lock that pins what was published."""
         marker = ""
         if isinstance(wish, str):
             key, semicolon, condition = wish.partition(";")
