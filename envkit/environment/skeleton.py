@@ -78,13 +78,34 @@ def make(store: Store, interpreter: Interpreter, location: str, prompt: str) -> 
     Raises:
         ToolError: virtualenv failed.
     """
+    changes = _changes(location, prompt)
+    (place, _), (shown, _) = changes
+    return Skeleton(str(_stored(store, interpreter, place, shown)), interpreter, changes)
+
+
+def again(
+    store: Store, interpreter: Interpreter, location: str, prompt: str, source: str
+) -> Skeleton | None:
+    """Return the part that has a source, whichever virtualenv made it; None if it is not there.
+
+    Args:
+        store: the store.
+        interpreter: the Python that it is for.
+        location: as for `make`.
+        prompt: as for `make`.
+        source: what the part said of itself.
+    """
+    entry = store.skeletons / source.split(" ")[1]
+    found = Skeleton(str(entry), interpreter, _changes(location, prompt))
+    return found if found.source == source and entry.is_dir() else None
+
+
+def _changes(location: str, prompt: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return what stands in stored files for a location and a prompt, each with what it is."""
     if _needs_no_quotes(location) and _needs_no_quotes(prompt):
-        place, shown = _PLACE, _PROMPT
-    else:
-        # Each shell quotes in its own way, which virtualenv knows.
-        place, shown = location, prompt
-    entry = _stored(store, interpreter, place, shown)
-    return Skeleton(str(entry), interpreter, ((place, location), (shown, prompt)))
+        return (_PLACE, location), (_PROMPT, prompt)
+    # Each shell quotes in its own way, which virtualenv knows.
+    return (location, location), (prompt, prompt)
 
 
 def _needs_no_quotes(text: str) -> bool:

@@ -68,10 +68,13 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
     if half.stamp is None or half.record is None:
         raise MissingError(f"{half.path} is not finished", "Run `envkit install`.")
     python = half.record.interpreter
-    skeleton_part, *recorded = half.record.parts
-    found: list[Part] = [skeleton.make(store, python, home.live, prompt)]
-    if found[0].source != skeleton_part.source:
-        raise MissingError(f"{home.live} was made by another envkit", "Run `envkit install`.")
+    first, *recorded = half.record.parts
+    base = skeleton.again(store, python, home.live, prompt, first.source)
+    if base is None:
+        raise MissingError(
+            f"What virtualenv made for {half.path} has gone from the store", "Run `envkit install`."
+        )
+    found: list[Part] = [base]
     for part in recorded:
         name, kind, url = part.source.split(" ", 2)
         entry = next((one for one in store.places(name) if os.path.isdir(one)), None)
