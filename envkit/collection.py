@@ -18,7 +18,6 @@ from typing import NamedTuple
 from envkit import mutex
 from envkit.environment import usage
 from envkit.environment.usage import User
-from envkit.errors import AlteredError
 from envkit.store import manifest
 from envkit.store.layout import Store
 
@@ -168,12 +167,12 @@ def unused(store: Store, users: Sequence[User]) -> Iterator[Unused]:
     for bucket in (store.wheels, store.builds, store.bytecode, store.skeletons):
         for path in _children(bucket):
             if path.name not in entries:
-                yield Unused(path, _described(path), _last_used(path))
+                yield Unused(path, manifest.title(str(path)), _last_used(path))
     for path in _children(store.ready):
         if path.name not in shelves:
             yield Unused(path, "folders linked ahead", path.stat().st_mtime)
     for path in _children(store.set_aside):
-        yield Unused(path, f"{_described(path)}, found altered", path.stat().st_mtime)
+        yield Unused(path, f"{manifest.title(str(path))}, found altered", path.stat().st_mtime)
     for user in users:
         if user.is_gone:
             yield Unused(user.folder, f"spare of {user.root}", user.folder.stat().st_mtime)
@@ -189,8 +188,8 @@ def _collect(
         chosen = _beyond(store, chosen, max_size)
     freed = _freed([one.path for one in chosen])
     if not dry_run:
-        for number, one in enumerate(chosen):
-            one.path.rename(trash / f"{number}-{len(os.listdir(trash))}")
+        for one in chosen:
+            one.path.rename(trash / f"{one.path.parent.name}-{one.path.name}")
         _forget_choices(store)
     return Collected(items=tuple(chosen), freed=freed, kept=len(found) - len(chosen))
 
@@ -235,16 +234,6 @@ def _share(user: User, by_entry: Counter[str], sizes: dict[str, int]) -> Share:
     return Share(user.root or user.folder.name, alone + sizes.get(user.folder.name, 0), shared)
 
 
-def _described(path: Path) -> str:
-    try:
-        about = manifest.read(str(path))
-    except AlteredError:
-        about = None
-    if about is None:
-        return path.name
-    return f"{about.name} {about.version}" + ("" if about.dist_info else " (byte-code)")
-
-
 def _last_used(entry: Path) -> float:
     """Return when an entry was last linked or unlinked: the kernel notes it with each file.
 
@@ -283,11 +272,11 @@ def _is_folder(status: os.stat_result) -> bool:
     return stat.S_ISDIR(status.st_mode)
 
 
-def _walk(path: Path) -> Iterator[os.stat_result]:
+def _walk(path: str | Path) -> Iterator[os.stat_result]:
     """Yield the status of a path and of everything below it; links are not followed."""
     status = os.lstat(path)
     yield status
     if _is_folder(status):
         with os.scandir(path) as entries:
             for entry in entries:
-                yield from _walk(Path(entry.path))
+                yield from _walk(entry.path)

@@ -31,24 +31,12 @@ def resolve(root: Path, revision: str) -> str:
     command = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     done = _git(root, command)
     if done.returncode:
-        refuse_outside(root)
+        _refuse_outside(root)
         raise UsageError(
             f"{revision!r} names no commit in this repository",
             "`envkit history` lists the commits that changed a lock.",
         )
     return done.stdout.strip()
-
-
-def refuse_outside(root: Path) -> None:
-    """Make sure that a folder is in a git repository.
-
-    Raises:
-        UsageError: it is not.
-        MissingError: there is no git.
-    """
-    done = _git(root, ["rev-parse", "--is-inside-work-tree"])
-    if done.returncode:
-        raise UsageError(f"{root}: git cannot be asked: {done.last_lines(1)}")
 
 
 def show(root: Path, commit: str, name: str) -> str | None:
@@ -80,6 +68,12 @@ def log(root: Path, names: Sequence[str], limit: int) -> Iterator[Commit]:
         for record in done.stdout.split(_END)[:-1]:
             revision, date, subject = record.strip().split(_FIELD)
             yield Commit(revision, date, subject)
+
+
+def _refuse_outside(root: Path) -> None:
+    done = _git(root, ["rev-parse", "--is-inside-work-tree"])
+    if done.returncode:
+        raise UsageError(f"{root}: git cannot be asked: {done.last_lines(1)}")
 
 
 def _git(root: Path, arguments: Sequence[str]) -> process.Completed:

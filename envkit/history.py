@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 
 from envkit import git
 from envkit.changes import Change, between
-from envkit.environment.halves import UNSPOKEN, Half
+from envkit.environment import halves
+from envkit.environment.halves import Half
 from envkit.errors import EnvkitError
 from envkit.git import Commit
 from envkit.installation import choice, editable, rollback
@@ -80,7 +81,7 @@ def inspect(request: Request, limit: int) -> History:
     return History(
         installed=_environment(live),
         previous=_environment(before) if before else None,
-        back=between(_versions(live), _versions(before)) if before else (),
+        back=between(halves.versions(live), halves.versions(before)) if before else (),
         locks=tuple(_locks(request, live, before, limit)),
     )
 
@@ -88,13 +89,7 @@ def inspect(request: Request, limit: int) -> History:
 def _environment(half: Half) -> Environment | None:
     if half.record is None:
         return None
-    return Environment(half.record.interpreter.version, len(_versions(half)))
-
-
-def _versions(half: Half | None) -> dict[str, str]:
-    """Return the distributions of an environment: name -> version."""
-    parts = half.record.parts if half and half.record else ()
-    return {part.name: part.version for part in parts if part.name not in UNSPOKEN}
+    return Environment(half.record.interpreter.version, len(halves.versions(half)))
 
 
 def _locks(request: Request, live: Half, before: Half | None, limit: int) -> Iterator[Locked]:
@@ -109,14 +104,14 @@ def _locks(request: Request, live: Half, before: Half | None, limit: int) -> Ite
         texts.insert(0, now)
     python = _python(request)
     places: list[tuple[Mapping[str, str], Place]] = [
-        (_versions(live), "installed"),
-        (_versions(before), "previous"),
+        (halves.versions(live), "installed"),
+        (halves.versions(before), "previous"),
     ]
     chosen = [_pins(one, python) for one in texts]
     for number, commit in enumerate(commits[:limit]):
         pins, reason = chosen[number]
-        older = _wanted(chosen[number + 1][0]) if number + 1 < len(chosen) else {}
-        wanted = _wanted(pins)
+        older = lock.versions(chosen[number + 1][0]) if number + 1 < len(chosen) else {}
+        wanted = lock.versions(pins)
         yield Locked(
             revision=commit.revision,
             date=commit.date,
@@ -157,10 +152,6 @@ def _pins(texts: Mapping[str, str], python: Interpreter | None) -> tuple[tuple[P
         return lock.select(locks, python.markers), ""
     except EnvkitError as error:
         return (), error.message
-
-
-def _wanted(pins: Sequence[Pin]) -> dict[str, str]:
-    return {pin.name: pin.version or pin.url for pin in pins}
 
 
 def _place(wanted: Mapping[str, str], places: Sequence[tuple[Mapping[str, str], Place]]) -> Place:

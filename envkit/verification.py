@@ -13,7 +13,7 @@ from envkit.environment import comparison, halves, patch, usage
 from envkit.environment.comparison import Comparison, Depth, Expected
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
-from envkit.environment.tree import Copied, Linked, Tree, differences
+from envkit.environment.tree import Copied, Leaf, Linked, Tree, differences
 from envkit.errors import AlteredError, EnvkitError, MissingError, UsageError
 from envkit.installation import composition
 from envkit.installation import plan as plans
@@ -153,9 +153,8 @@ def verify_store(
     found = []
     with mutex.hold(store.collection, what="who uses the store", say=say):
         for entry, different in sorted(bad.items()):
-            place, name = str(entry.relative_to(store.root)), _name(entry)
-            store.put_aside(str(entry))
-            projects = usage.distrust(store, entry.name)
+            place, name = str(entry.relative_to(store.root)), manifest.title(str(entry))
+            _, projects = usage.set_aside(store, str(entry))
             found.append(BadEntry(place, name, tuple(different), tuple(projects)))
     return len(entries), tuple(found)
 
@@ -175,7 +174,9 @@ def _bad_entries(
     if depth != "names":
         for path in comparison.altered(str(store.root), expected, depth, report):
             entry = store.root.joinpath(*Path(path).parts[:2])
-            bad.setdefault(entry, []).append(Difference(_name(entry), path, "altered"))
+            bad.setdefault(entry, []).append(
+                Difference(manifest.title(str(entry)), path, "altered")
+            )
     return bad
 
 
@@ -215,12 +216,12 @@ def _restore(
 ) -> None:
     while True:
         try:
-            _refuse_bad_sources(wanted, paths, depth)
-            patch.repair(half, wanted, paths)
+            tree = patch.whole_tree(wanted)
+            _refuse_bad_sources(tree, paths, depth)
+            patch.repair(half, wanted, tree, paths)
         except AlteredError as altered:
             # Each time there is one entry less that could be altered.
-            entry = request.store.put_aside(altered.source)
-            usage.distrust(request.store, entry.name)
+            entry, _ = usage.set_aside(request.store, altered.source)
             say(f"{entry} was altered in the store; it is set aside and made anew")
             _refetch(request, say)
             # The other files of it are still links to what was set aside.
@@ -237,9 +238,8 @@ def _paths_from(entry: Path, wanted: Wanted) -> Iterator[str]:
                 yield f"{folder}/{name}" if folder else name
 
 
-def _refuse_bad_sources(wanted: Wanted, paths: Iterable[str], depth: Depth) -> None:
+def _refuse_bad_sources(tree: Tree, paths: Iterable[str], depth: Depth) -> None:
     """Raise an AlteredError if a file was altered through its link, and with it the store's."""
-    tree = patch.whole_tree(wanted)
     for path in paths:
         folder, _, name = path.rpartition("/")
         leaf = tree.files.get(folder, {}).get(name)
@@ -269,38 +269,28 @@ def _attributed(wanted: Wanted, compared: Comparison) -> tuple[Difference, ...]:
     )
 
 
-def _name(entry: Path) -> str:
-    try:
-        about = manifest.read(str(entry))
-    except AlteredError:
-        about = None
-    return f"{about.name} {about.version}" if about else entry.name
-
-
 def _listed(entry: Path, store: Store) -> tuple[list[Difference], list[Expected]]:
     """Return how an entry's names and inodes differ from its manifest, and all files it lists."""
+    place = str(entry.relative_to(store.root))
     try:
         about, folders = manifest.read(str(entry)), manifest.folders(str(entry))
     except AlteredError:
-        about = None
-    place = str(entry.relative_to(store.root))
-    if about is None:
         return [Difference(entry.name, f"{place}/{manifest.MANIFEST}", "altered")], []
     root = f"{entry}/{TREE}"
     tree = Tree()
-    expected = []
     for folder, files in folders.items():
-        leaves = {}
-        for file in files:
-            source = f"{root}/{folder}/{file.name}"
-            leaves[file.name] = Linked(source, file.inode, file.size, file.mtime, file.sha256)
-            path = f"{place}/{TREE}/{folder}/{file.name}"
-            expected.append(Expected(path, file.size, file.mtime, file.sha256))
-        tree.add(folder, dict(leaves))
+        leaves: dict[str, Leaf] = {
+            file.name: Linked(
+                f"{root}/{folder}/{file.name}", file.inode, file.size, file.mtime, file.sha256
+            )
+            for file in files
+        }
+        tree.add(folder, leaves)
     found = [
         Difference(f"{about.name} {about.version}", f"{place}/{TREE}/{path}", kind)
         for folder in tree.files
         if os.path.isdir(root) or not folder
         for path, kind in differences(root, folder, tree)
     ]
-    return found, expected
+    listed = comparison.expected(tree)
+    return found, [one._replace(path=f"{place}/{TREE}/{one.path}") for one in listed]

@@ -41,10 +41,10 @@ def verify(output: Output, depth: Depth, fix: bool, whole_store: bool, as_json: 
     """
     if fix and whole_store:
         raise click.UsageError("--fix restores an environment; entries of a store are fetched anew")
-    found = project.find(Path.cwd(), os.environ) if not whole_store else None
     report = _reporter(output)
-    if found is None:
+    if whole_store:
         return _verify_store(output, depth, report, as_json=as_json)
+    found = project.find(Path.cwd(), os.environ)
     request = request_for(found, plans.installed_groups(found))
     work = verification.fix if fix else verification.verify
     with request.store.in_use(output.say):

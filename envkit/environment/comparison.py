@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
 from envkit import process
 from envkit.environment.stamp import STATE
 from envkit.environment.tree import Copied, Linked, Tree, differences
+from envkit.store import digest
 
 # Each looks at all that the one before it does.
 Depth = Literal["names", "times", "hashes"]
 DEPTHS: tuple[Depth, ...] = ("names", "times", "hashes")
-
-_CHUNK = 1 << 20
 
 # Fewer folders than this are looked at sooner than another process begins.
 _WORTH_A_PROCESS = 500
@@ -31,7 +29,7 @@ Report = Callable[[int, int], None]
 
 
 class Expected(NamedTuple):
-    """A regular file as it should be: its path, size (bytes), mtime (ns; 0: any), sha256 (hex)."""
+    """A regular file as it should be: its path, size (bytes), mtime (ns), sha256 (hex)."""
 
     path: str
     size: int
@@ -67,20 +65,22 @@ def compare(root: str, tree: Tree, depth: Depth, report: Report) -> Comparison:
     found = _differences(root, tree)
     bad = {path for path, _ in found}
     if depth != "names":
-        expected = [
-            Expected(path, leaf.size, leaf.mtime, leaf.sha256)
-            for folder, leaves in tree.files.items()
-            for name, leaf in leaves.items()
-            if isinstance(leaf, (Linked, Copied))
-            for path in [f"{folder}/{name}" if folder else name]
-            if path not in bad
-        ]
-        found += [(path, "altered") for path in altered(root, expected, depth, report)]
+        files = [file for file in expected(tree) if file.path not in bad]
+        found += [(path, "altered") for path in altered(root, files, depth, report)]
     return Comparison(
         differences=tuple(sorted(one for one in found if one[1] != "byte-code")),
         files=sum(map(len, tree.files.values())),
         unknown=tuple(sorted(path for path, kind in found if kind == "byte-code")),
     )
+
+
+def expected(tree: Tree) -> Iterator[Expected]:
+    """Yield the files of a tree whose content is the store's."""
+    for folder, leaves in tree.files.items():
+        prefix = f"{folder}/" if folder else ""
+        for name, leaf in leaves.items():
+            if isinstance(leaf, (Linked, Copied)):
+                yield Expected(prefix + name, leaf.size, leaf.mtime, leaf.sha256)
 
 
 def altered(root: str, files: Sequence[Expected], depth: Depth, report: Report) -> list[str]:
@@ -153,19 +153,14 @@ def _has_times(root: str, file: Expected) -> bool:
     return (
         stat.S_ISREG(status.st_mode)
         and status.st_size == file.size
-        and (not file.mtime or status.st_mtime_ns == file.mtime)
+        and status.st_mtime_ns == file.mtime
     )
 
 
 def _has_hash(root: str, file: Expected, count: Callable[[int], None]) -> bool:
     if not _has_times(root, file):
         return False
-    digest = hashlib.sha256()
     try:
-        with open(f"{root}/{file.path}", "rb") as opened:
-            while chunk := opened.read(_CHUNK):
-                digest.update(chunk)
-                count(len(chunk))
+        return digest.sha256(f"{root}/{file.path}", count) == file.sha256
     except OSError:
         return False
-    return digest.hexdigest() == file.sha256

@@ -18,7 +18,7 @@ from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
 # Parts that every environment has, and that no lock speaks of.
-UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
+_UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
 
 
 class Wanted(NamedTuple):
@@ -142,6 +142,12 @@ def refuse_foreign(path: str) -> None:
     )
 
 
+def versions(half: Half | None) -> dict[str, str]:
+    """Return the distributions that a user knows an environment to have: name -> version."""
+    parts = half.record.parts if half and half.record else ()
+    return {part.name: part.version for part in parts if part.name not in _UNSPOKEN}
+
+
 def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
     """Return what will be different to a user.
 
@@ -149,9 +155,7 @@ def changes(half: Half, new: Mapping[str, str]) -> tuple[Change, ...]:
         half: the environment as it is.
         new: the distributions that it will have: name -> version.
     """
-    parts = half.record.parts if half.record else ()
-    old = {part.name: part.version for part in parts if part.name not in UNSPOKEN}
-    return between(old, {name: new[name] for name in new.keys() - UNSPOKEN})
+    return between(versions(half), {name: new[name] for name in new.keys() - _UNSPOKEN})
 
 
 def drift(half: Half, wanted: Wanted) -> list[tuple[str, str]]:

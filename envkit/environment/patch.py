@@ -79,12 +79,8 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
         return False
     stamp.unsync(half.path, half.stamp)
     layout = wanted.layout
-    tree = Tree()
-    for part in wanted.parts:
-        if isinstance(part, Distribution):
-            # With the sources, as one that replaces another's has no use for its byte-code.
-            for folder, leaves in part.leaves(layout):
-                tree.add(folder, leaves)
+    # With the sources, as one that replaces another's has no use for its byte-code.
+    tree = whole_tree(wanted)
     caches = [folder for folder in tree.files if folder.endswith("/__pycache__")]
     apply(half.path, tree, (folder for folder in caches if tree.files[folder]))
     places = {identity(part): tops.of_part(part, layout) for part in wanted.parts}
@@ -93,12 +89,13 @@ def add_bytecode(half: Half, wanted: Wanted) -> bool:
     return True
 
 
-def repair(half: Half, wanted: Wanted, paths: Iterable[str]) -> None:
+def repair(half: Half, wanted: Wanted, tree: Tree, paths: Iterable[str]) -> None:
     """Make some files of a finished half what they should be, each in one step.
 
     Args:
         half: the half, whose record is what is wanted.
         wanted: what it should be.
+        tree: all files that are wanted.
         paths: the files, relative to the half; what should not be there is taken away.
 
     Raises:
@@ -107,14 +104,12 @@ def repair(half: Half, wanted: Wanted, paths: Iterable[str]) -> None:
     """
     assert half.stamp, half.path
     stamp.unsync(half.path, half.stamp)
-    layout = wanted.layout
-    tree = whole_tree(wanted)
-    places = {identity(part): tops.of_part(part, layout) for part in wanted.parts}
+    places = tops.known(half.record)
     for path in paths:
         folder, _, name = path.rpartition("/")
         leaf = tree.files.get(folder, {}).get(name)
         if path in tree.files:
-            _apply_whole(half.path, path, tree)
+            apply(half.path, tree, [path])
         elif leaf is None:
             remove(f"{half.path}/{path}")
         else:
@@ -123,14 +118,8 @@ def repair(half: Half, wanted: Wanted, paths: Iterable[str]) -> None:
             remove(draft)
             make(draft, leaf)
             _replace(draft, f"{half.path}/{path}")
-    _finish(half, wanted, places, _lines(half.path, tops.owners(wanted.parts, places), layout))
-
-
-def _apply_whole(root: str, folder: str, tree: Tree) -> None:
-    """Make a folder that is missing, or is something else, with all that should be in it."""
-    if not os.path.isdir(f"{root}/{folder}") or os.path.islink(f"{root}/{folder}"):
-        remove(f"{root}/{folder}")
-    apply(root, tree, [folder])
+    owned = tops.owners(wanted.parts, places)
+    _finish(half, wanted, places, _lines(half.path, owned, wanted.layout))
 
 
 def _replace(draft: str, path: str) -> None:

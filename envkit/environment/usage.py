@@ -55,24 +55,24 @@ def users(store: Store) -> Iterator[User]:
         )
 
 
-def distrust(store: Store, entry: str) -> list[str]:
-    """Let the environments that have files of an entry count as unfinished.
+def set_aside(store: Store, path: str) -> tuple[Path, list[str]]:
+    """Take the entry that a file belongs to, and that is not what it was, out of use.
 
-    The next installation then looks at every file of them, and links anew what is not the
-    store's any more.
-
-    Args:
-        store: the store.
-        entry: the name of the entry, which is not what it was.
+    The environments that have files of it count as unfinished from then on: the next installation
+    looks at every file of them, and links anew what is not the store's any more.
 
     Returns:
-        The folders of the projects that this concerns.
+        Where the entry was, and the folders of the projects that this concerns.
+
+    Raises:
+        EnvkitError: the filesystem refuses.
     """
-    concerned = [user for user in users(store) if entry in user.entries]
+    entry = store.put_aside(path)
+    concerned = [user for user in users(store) if entry.name in user.entries]
     for user in concerned:
         for place in user.places:
             remove(f"{place}/{stamp.STAMP}")
-    return [user.root for user in concerned]
+    return entry, [user.root for user in concerned]
 
 
 def _root(folder: Path) -> str:

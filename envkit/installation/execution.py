@@ -14,7 +14,9 @@ from envkit.errors import AlteredError, Interrupted, MissingError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan, Request
+from envkit.project import Project
 from envkit.quantities import count
+from envkit.store.layout import Store
 
 if TYPE_CHECKING:
     from envkit.fetching.progress import Report
@@ -57,8 +59,7 @@ def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _
             return _apply(chosen, report, say)
         except AlteredError as altered:
             # Each time there is one entry less that could be altered.
-            entry = chosen.request.store.put_aside(altered.source)
-            usage.distrust(chosen.request.store, entry.name)
+            entry, _ = usage.set_aside(chosen.request.store, altered.source)
             say(f"{entry} was altered in the store; it is set aside and made anew")
             chosen = plans.make(chosen.request)
 
@@ -66,7 +67,6 @@ def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _
 def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
     request, store = chosen.request, chosen.request.store
     config = request.project.config
-    store.prepare()
     home = Home(request.project.root, store)
     if not request.replace:
         halves.refuse_foreign(home.live)
@@ -130,10 +130,18 @@ def _turn(live: Half, spare: Half, wanted: Wanted, request: Request) -> Half:
         patch.patch(spare, wanted)
     if halves.swap(live, spare):
         return spare
+    turn_in_place(live, spare, wanted, request.project, request.store)
+    return live
+
+
+def turn_in_place(live: Half, spare: Half, wanted: Wanted, project: Project, store: Store) -> None:
+    """Make `.venv` what is wanted, and the spare what `.venv` was, where they cannot be exchanged.
+
+    Raises:
+        Interrupted, EnvkitError, OSError: `.venv` may be unfinished, and the message says so.
+    """
     try:
-        before = composition.recompose(
-            live, wanted.home, store=request.store, prompt=request.project.name
-        )
+        before = composition.recompose(live, wanted.home, store=store, prompt=project.name)
     except MissingError:
         before = None
     left = f"{live.path} is unfinished: `envkit install` completes it"
@@ -148,6 +156,4 @@ def _turn(live: Half, spare: Half, wanted: Wanted, request: Request) -> Half:
             raise
         raise refused from None
     if before:
-        # As after an exchange, the spare is what was there before.
         patch.patch(spare, before)
-    return live

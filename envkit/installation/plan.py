@@ -114,7 +114,7 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
     pins = lock.select(locks, python.markers)
     entries = {pin: entry for pin in pins if (entry := choice.find(request.store, pin, python))}
     live = Half(str(project.environment))
-    versions = {pin.name: pin.version or pin.url for pin in pins}
+    versions = lock.versions(pins)
     if request.has_project:
         from envkit.installation import editable
 

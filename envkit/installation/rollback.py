@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from envkit.changes import Change
-from envkit.environment import halves, patch
+from envkit.environment import halves
 from envkit.environment.halves import Half
 from envkit.environment.home import Home
 from envkit.errors import UsageError
 from envkit.installation import composition
+from envkit.installation.execution import turn_in_place
 from envkit.project import Project
 from envkit.store.layout import Store
 
@@ -49,14 +50,11 @@ def roll_back(
                 "There is no environment to go back to",
                 "`envkit history` lists the locks that `envkit install --lock` can go back to.",
             )
-        assert spare.record
-        changes = halves.changes(live, {part.name: part.version for part in spare.record.parts})
+        changes = halves.changes(live, halves.versions(spare))
         if dry_run:
             return spare, changes
         if halves.swap(live, spare):
             return Half(home.live), changes
-        now = composition.recompose(spare, home, store=store, prompt=project.name)
-        before = composition.recompose(live, home, store=store, prompt=project.name)
-        patch.patch(live, now)
-        patch.patch(spare, before)
+        wanted = composition.recompose(spare, home, store=store, prompt=project.name)
+        turn_in_place(live, spare, wanted, project, store)
         return live, changes

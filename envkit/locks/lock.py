@@ -190,6 +190,11 @@ def _pin(found: re.Match[str], line: str) -> Pin:
     )
 
 
+def versions(pins: Iterable[Pin]) -> dict[str, str]:
+    """Return the version of each pin by its name; for a direct reference, where it leads."""
+    return {pin.name: pin.version or pin.url for pin in pins}
+
+
 def select(locks: Sequence[Lock], markers: Mapping[str, str]) -> tuple[Pin, ...]:
     """Return what the locks together ask for on one interpreter, in their order.
 

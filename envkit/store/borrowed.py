@@ -63,8 +63,6 @@ def copy(entry: str, theirs: Store, ours: Store, draft: Path) -> str:
     """
     target = ours.root / Path(entry).relative_to(theirs.root)
     about = manifest.read(entry)
-    if about is None:
-        raise IntegrityError(f"{entry}: has no manifest")
     if not target.is_dir():
         folders = {
             folder: tuple(_copied(f"{entry}/{TREE}/{folder}", f"{draft}/{TREE}/{folder}", files))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from envkit import refusals
@@ -10,12 +11,18 @@ from envkit import refusals
 _CHUNK = 1 << 20
 
 
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file's content, in hex."""
+def sha256(path: str | Path, count: Callable[[int], None] = lambda _: None) -> str:
+    """Return the sha256 of a file's content, in hex.
+
+    Args:
+        path: the file.
+        count: called with the number of bytes of each piece that has been read.
+    """
     digest = hashlib.sha256()
-    with refusals.naming(path), path.open("rb") as file:
+    with refusals.naming(path), open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            count(len(chunk))
     return digest.hexdigest()
 
 

@@ -111,6 +111,15 @@ def read(entry: str) -> Manifest:
     return found
 
 
+def title(entry: str) -> str:
+    """Return what an entry is to a person; what the folder is called if it is damaged."""
+    try:
+        about = read(entry)
+    except AlteredError:
+        return os.path.basename(entry)
+    return f"{about.name} {about.version}" + ("" if about.dist_info else " (byte-code)")
+
+
 def folders(entry: str) -> Folders:
     """Return the files of an entry: folder below the tree -> its files.
 
