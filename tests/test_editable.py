@@ -6,19 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Distribution, backend
+from tests.support import Distribution, backend, projects
 from tests.support.projects import Machine, Project, snapshot
 
-PYPROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-
-[project]
-name = "Demo.Project"
-version = "1.0"
-"""
+PYPROJECT = projects.PYPROJECT.replace("@NAME@", "Demo.Project")
 
 ENTRY_POINTS = "[console_scripts]\ndemo = demo:main\n"
 
@@ -28,15 +19,9 @@ def project(machine: Machine) -> Project:
     """A project that has a package, a command and a build backend of its own."""
     made = machine.project()
     made.lock("alpha-1.0")
-    root = made.root
-    (root / "backend.py").write_bytes(Path(backend.__file__).read_bytes())
-    (root / "pyproject.toml").write_text(PYPROJECT)
-    info = root / "meta" / "demo_project-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Demo.Project\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    (root / "src" / "demo").mkdir(parents=True)
-    (root / "src" / "demo" / "__init__.py").write_text("def main():\n    print('first')\n")
+    (made.describe("Demo.Project") / "entry_points.txt").write_text(ENTRY_POINTS)
+    (made.root / "src" / "demo").mkdir()
+    (made.root / "src" / "demo" / "__init__.py").write_text("def main():\n    print('first')\n")
     return made
 
 

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.projects import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,17 +41,9 @@ class Bench:
 
     def run(self, *command: str, cwd: Path | None = None) -> str:
         """Run a command that has to succeed and return what it printed."""
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.folder,
-            env=self.environ,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        done = run(command, cwd=cwd or self.folder, env=self.environ, limit=600)
+        assert done.code == 0, done.text
+        return done.text
 
     def envkit(self, *arguments: str, cwd: Path | None = None) -> str:
         return self.run(sys.executable, "-m", "envkit", *arguments, cwd=cwd)

@@ -1,22 +1,9 @@
 """What is built on the spot goes through the same door as what an index offers."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.support import Distribution, backend, good
+from tests.support import Distribution, good
 from tests.support.projects import Machine, Project
-
-PYPROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-
-[project]
-name = "demo"
-version = "1.0"
-"""
 
 
 def refused(project: Project) -> str:
@@ -66,13 +53,7 @@ def test_a_project_that_builds_a_hostile_wheel(
 ) -> None:
     project = machine.project()
     project.lock("alpha-1.0")
-    (project.root / "backend.py").write_bytes(Path(backend.__file__).read_bytes())
-    (project.root / "pyproject.toml").write_text(PYPROJECT)
-    (project.root / "src").mkdir()
-    info = project.root / "meta" / "demo-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-    (info / file).write_text(text)
+    (project.describe("demo") / file).write_text(text)
     before = machine.entries()
     assert phrase in refused(project)
     assert machine.entries() == before

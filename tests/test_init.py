@@ -284,12 +284,11 @@ def test_a_killed_init_is_completed_by_the_next(index: Index, fresh_machine: Mac
     slow = good()["sourced-1.0"]
     index.add(slow, good()["alpha-1.0"])
     index.delay(slow.filename, 60)
-
-    def waiting() -> None:
-        while not index.downloads(slow.filename):
-            pass
-
-    folder.stopped("init", ".", "sourced", "--no-install", when=waiting, number=signal.SIGKILL)
+    folder.stopped(
+        *("init", ".", "sourced", "--no-install"),
+        when=lambda: index.wait_for(slow.filename),
+        number=signal.SIGKILL,
+    )
     assert names(folder.root) == {"envkit.toml", "requirements.in", ".gitignore"}
     index.heal(slow.filename)
     init(folder, ".", "sourced", "--no-install")

@@ -10,6 +10,8 @@ from tests.support.projects import Machine, Project, snapshot
 
 MANY = 20
 
+SLOW = Distribution(name="slow", files={"slow.py": ""})
+
 KEYS = ("alpha-1.0", "commands-1.0", "forest-1.0", "schemes-1.0", "twins-1.0", "delta-1.0")
 
 
@@ -75,18 +77,20 @@ def test_of_many_projects_while_the_store_is_collected_and_verified(fresh_machin
     assert fresh_machine.leftovers() == []
 
 
-def test_who_waits_is_told_for_whom(fresh_machine: Machine) -> None:
-    index = fresh_machine.index
-    slow = Distribution(name="slow", files={"slow.py": ""})
-    index.add(slow)
-    index.delay(slow.filename, 3)
-    one, two = fresh_machine.project("one"), fresh_machine.project("two")
+def begin_slowly(machine: Machine, seconds: float) -> tuple["subprocess.Popen[str]", Project]:
+    """Begin an installation that waits for the index; return it, and a project with its lock."""
+    machine.index.add(SLOW)
+    machine.index.delay(SLOW.filename, seconds)
+    one, two = machine.project("one"), machine.project("two")
     for project in (one, two):
-        project.lock(slow)
+        project.lock(SLOW)
     first = begin(one, "install")
-    until = time.monotonic() + 60
-    while index.downloads(slow.filename) == 0 and time.monotonic() < until:
-        time.sleep(0.02)
+    machine.index.wait_for(SLOW.filename)
+    return first, two
+
+
+def test_who_waits_is_told_for_whom(fresh_machine: Machine) -> None:
+    first, two = begin_slowly(fresh_machine, 3)
     second, third = begin(two, "install"), begin(two, "cache", "prune")
     (_, fetched), (code, waited), (_, collected) = end([first, second, third])
     assert code == 0
@@ -94,24 +98,14 @@ def test_who_waits_is_told_for_whom(fresh_machine: Machine) -> None:
     assert "install`, since " in waited
     assert "Waiting for who uses the store: pid " in collected
     assert "Installed" in fetched
-    assert index.downloads(slow.filename) == 1
+    assert fresh_machine.index.downloads(SLOW.filename) == 1
 
 
 def test_whoever_fetched_is_killed(fresh_machine: Machine) -> None:
-    index = fresh_machine.index
-    slow = Distribution(name="slow", files={"slow.py": ""})
-    index.add(slow)
-    index.delay(slow.filename, 60)
-    one, two = fresh_machine.project("one"), fresh_machine.project("two")
-    for project in (one, two):
-        project.lock(slow)
-    first = begin(one, "install")
-    until = time.monotonic() + 60
-    while index.downloads(slow.filename) == 0 and time.monotonic() < until:
-        time.sleep(0.02)
+    first, two = begin_slowly(fresh_machine, 60)
     second = begin(two, "install")
     time.sleep(0.5)
-    index.heal(slow.filename)
+    fresh_machine.index.heal(SLOW.filename)
     first.kill()
     end([first])
     ((code, said),) = end([second])

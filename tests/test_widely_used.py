@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.support.projects import run
 
 pytestmark = pytest.mark.network
 
@@ -126,17 +127,9 @@ class Place:
 
     def run(self, *command: str) -> str:
         """Run a command that has to succeed, and return what it printed."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environ,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=1800,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        done = run(command, cwd=self.folder, env=self.environ, limit=1800)
+        assert done.code == 0, done.text
+        return done.out
 
     def install(self, names: Iterable[str]) -> None:
         """Lock some distributions, and install them with envkit and with pip."""

@@ -35,10 +35,7 @@ def waiting(fresh_machine: Machine) -> Iterator[Project]:
 
 def _asked(project: Project) -> None:
     """Wait until the file is asked for."""
-    until = time.monotonic() + _LIMIT
-    while not project.machine.index.downloads(good()["alpha-1.1"].filename):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    project.machine.index.wait_for(good()["alpha-1.1"].filename)
 
 
 def _completes(project: Project) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -27,6 +28,8 @@ _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no
 _CERTIFICATES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 # Seconds within which the server notices that it is to stop.
 _POLL = 0.02
+# Seconds within which a command has to come to ask for something.
+_PATIENCE = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,13 @@ class Index:
     def downloads(self, filename: str) -> int:
         """Return how often a file itself was asked for, its metadata not counted."""
         return self.requests.count(f"/files/{filename}")
+
+    def wait_for(self, filename: str) -> None:
+        """Wait until a file is asked for; a failure if that takes too long."""
+        until = time.monotonic() + _PATIENCE
+        while not self.downloads(filename):
+            assert time.monotonic() < until, f"nobody asks for {filename}"
+            time.sleep(0.02)
 
     def cut_after(self, filename: str, count: int) -> None:
         """Announce the whole file, send its first count bytes, and hang up."""

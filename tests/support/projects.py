@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 from envkit import project as projects
 from envkit.locks import inputs, lock
 
+from . import backend
 from .catalogue import good
 from .distributions import Distribution
 from .index import Index
@@ -42,6 +43,19 @@ _PROJECTS_OWN = {
     *("spares-v1", "ready-v1", "tmp", "set-aside", "unsynced", "collected"),
     *("background.lock", "collection.lock", "fetching.lock"),
 }
+
+
+# What a project says of itself that `Project.describe` makes.
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "@NAME@"
+version = "1.0"
+"""
 
 
 class Node(NamedTuple):
@@ -113,6 +127,23 @@ class Result:
     def text(self) -> str:
         """All that it said."""
         return self.out + self.err
+
+
+def run(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], limit: float = _LIMIT
+) -> Result:
+    """Run a command, to which nobody talks, to its end within so many seconds."""
+    completed = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=limit,
+    )
+    return Result(code=completed.returncode, out=completed.stdout, err=completed.stderr)
 
 
 class Machine:
@@ -240,6 +271,17 @@ class Project:
         pin = f"{canonicalize_name(wish.name)}=={wish.version}"
         return f"{pin}{marker} --hash=sha256:{self.machine.index.sha256(wish.filename)}"
 
+    def describe(self, name: str) -> Path:
+        """Make it a project that a backend of its own builds; return the folder of its metadata."""
+        stem = str(canonicalize_name(name)).replace("-", "_")
+        info = self.root / "meta" / f"{stem}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (self.root / "src").mkdir()
+        (self.root / "backend.py").write_bytes(Path(backend.__file__).read_bytes())
+        (self.root / "pyproject.toml").write_text(PYPROJECT.replace("@NAME@", name))
+        return info
+
     def envkit(
         self, *arguments: str, env: Mapping[str, str] | None = None, below: str = "."
     ) -> Result:
@@ -288,17 +330,8 @@ class Project:
         self, command: Sequence[str], *, env: Mapping[str, str] | None = None, below: str = "."
     ) -> Result:
         """Run a command in the project to its end."""
-        completed = subprocess.run(
-            [*self.machine.through, *command],
-            cwd=self.root / below,
-            env={**self.machine.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=_LIMIT,
-        )
-        return Result(code=completed.returncode, out=completed.stdout, err=completed.stderr)
+        environ = {**self.machine.environ, **(env or {})}
+        return run([*self.machine.through, *command], cwd=self.root / below, env=environ)
 
     def stopped(
         self, *arguments: str, when: Callable[[], object], number: signal.Signals
