@@ -134,3 +134,21 @@ def test_a_reader_that_has_gone(machine: Machine) -> None:
     assert result.out == "after\n"
     assert "Traceback" not in result.err
     assert "BrokenPipe" not in result.err
+
+
+def test_nothing_that_steers_a_terminal_is_shown(machine: Machine) -> None:
+    project = machine.project()
+    project.lock("alpha-1.0")
+    project.install()
+    (project.site / "bell\x07.py").write_text("")
+    locked = project.line("alpha-1.0")
+    project.write_lock([locked])
+    for command in (["status"], ["verify"]):
+        result = project.envkit(*command)
+        assert "\\x07" in result.out
+        assert "\x07" not in result.text
+    project.write_lock([locked, f"beta @ https://example.org/b\x07.whl --hash=sha256:{'0' * 64}"])
+    for command in (["status"], ["verify"], ["install", "--dry-run"], ["history"]):
+        result = project.envkit(*command)
+        assert "\\x07" in result.out
+        assert "\x07" not in result.text

@@ -6,7 +6,7 @@ import click
 
 from envkit import collection, render
 from envkit.cli.installer import store_here
-from envkit.cli.output import Output, printable
+from envkit.cli.output import Output, answer
 from envkit.collection import Collected, Survey
 from envkit.errors import EXIT_DONE
 from envkit.quantities import bytes_text, count, parse_bytes, parse_seconds
@@ -75,24 +75,24 @@ def prune(
 
 
 def _show(result: Survey) -> None:
-    click.echo(printable(f"{bytes_text(result.total)} in {result.store}\n"))
+    answer(f"{bytes_text(result.total)} in {result.store}\n")
     for bucket in sorted(result.buckets, key=lambda one: -one.bytes):
         shown = _BUCKETS.get(bucket.name)
         if shown:
-            click.echo(f"{bytes_text(bucket.bytes):>9}  {shown} ({bucket.entries})")
+            answer(f"{bytes_text(bucket.bytes):>9}  {shown} ({bucket.entries})")
     if result.projects:
-        click.echo("\n    alone     shared  project")
+        answer("\n    alone     shared  project")
     for one in sorted(result.projects, key=lambda one: -one.alone):
         alone, shared = bytes_text(one.alone), bytes_text(one.shared)
-        click.echo(printable(f"{alone:>9}  {shared:>9}  {one.project}"))
+        answer(f"{alone:>9}  {shared:>9}  {one.project}")
     if result.unused:
-        click.echo(f"\n{bytes_text(result.unused)} used by no project (`envkit cache prune`)")
+        answer(f"\n{bytes_text(result.unused)} used by no project (`envkit cache prune`)")
 
 
 def _report(output: Output, result: Collected, *, dry_run: bool) -> None:
     for one in result.items:
         if output.verbose or dry_run:
-            click.echo(printable(f"- {one.what}"))
+            answer(f"- {one.what}")
     verb = "Would free" if dry_run else "Freed"
     kept = f", {result.kept} kept" if result.kept else ""
-    click.echo(f"{verb} {bytes_text(result.freed)}: {count(len(result.items), 'folder')}{kept}")
+    answer(f"{verb} {bytes_text(result.freed)}: {count(len(result.items), 'folder')}{kept}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from envkit import project, render
+from envkit.cli.output import answer
 from envkit.store import layout
 
 
@@ -27,7 +28,7 @@ def config(as_json: bool) -> None:
     rows = [(name, _text(row["value"]), str(row["source"])) for name, row in settings.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, value, source in rows:
-        click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+        answer(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
 def _text(value: object) -> str:

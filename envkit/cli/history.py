@@ -11,7 +11,7 @@ from envkit import history as past
 from envkit import project, render
 from envkit.changes import Change
 from envkit.cli.installer import request_for
-from envkit.cli.output import printable
+from envkit.cli.output import answer
 from envkit.errors import EXIT_DONE
 from envkit.history import Environment, History, Locked
 from envkit.installation import plan as plans
@@ -43,14 +43,14 @@ def history(limit: int, as_json: bool) -> int:
 
 
 def _show(result: History) -> None:
-    click.echo(f"* installed  {_environment(result.installed)}")
+    answer(f"* installed  {_environment(result.installed)}")
     if result.previous:
         changes = _changes(result.back) or "the same distributions"
-        click.echo(f"- previous   {_environment(result.previous)}: {changes}  (envkit rollback)")
+        answer(f"- previous   {_environment(result.previous)}: {changes}  (envkit rollback)")
     if result.locks:
-        click.echo("\nLocks in git (envkit install --lock REV):")
+        answer("\nLocks in git (envkit install --lock REV):")
     for one in result.locks:
-        click.echo(printable(f"{_MARKS[one.place]} {_line(one)}"))
+        answer(f"{_MARKS[one.place]} {_line(one)}")
 
 
 def _environment(one: Environment | None) -> str:

@@ -13,7 +13,7 @@ import click
 
 from envkit import interpreter, refusals, scaffold
 from envkit import project as projects
-from envkit.cli.output import Output
+from envkit.cli.output import Output, answer, printable, say
 from envkit.errors import EXIT_DONE, UsageError
 from envkit.locks import lock as locks
 from envkit.locks.compiler import python_field
@@ -66,7 +66,7 @@ def init(
     lacking = _lacking_locks(root, plan, wish)
     if dry_run:
         lines = scaffold.lines_of(plan, locks=lacking, install=options.install)
-        click.echo("\n".join(lines) or "nothing to do")
+        answer("\n".join(lines) or "nothing to do")
         return EXIT_DONE
     _consent(plan, lacking, options)
     _carry_out(root, plan, lacking, output)
@@ -189,7 +189,7 @@ def _consent(plan: Plan, lacking: Sequence[str], options: _Options) -> None:
     if not plan.relock or options.yes:
         return
     for line in scaffold.lines_of(plan, locks=lacking, install=options.install):
-        click.echo(f"  {line}", err=True)
+        say(printable(f"  {line}"))
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "requirements.txt would be replaced, and there is no terminal to ask on",

@@ -9,7 +9,7 @@ import click
 
 from envkit import git, project, render
 from envkit.cli.installer import perform, request_for
-from envkit.cli.output import Output
+from envkit.cli.output import Output, answer
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan
@@ -84,7 +84,7 @@ def _show_plan(output: Output, plan: Plan, *, as_json: bool) -> None:
         )
         return
     for line in render.change_lines(plan.changes):
-        click.echo(line)
+        answer(line)
     if not plan.changed:
         output.say("Nothing would be changed")
     else:

@@ -12,7 +12,7 @@ import click
 
 from envkit import interpreter, quantities, render
 from envkit import project as projects
-from envkit.cli.output import Output
+from envkit.cli.output import Output, answer
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.locks import compiler
 from envkit.locks import lock as locks
@@ -205,9 +205,8 @@ def _report(output: Output, compiled: Sequence[Compiled], mode: _Mode, seconds: 
         elif not mode.writes:
             # What was asked for, and so for standard output.
             output.say(f"{name} would be {'new' if one.before is None else 'changed'}: {count}")
-            click.echo(
-                "".join(f"  {line}\n" for line in render.change_lines(one.changes)), nl=False
-            )
+            for line in render.change_lines(one.changes):
+                answer(f"  {line}")
         else:
             output.say(f"{name} is {'new' if one.before is None else 'changed'}: {count}")
             output.changes(one.changes)

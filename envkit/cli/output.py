@@ -112,6 +112,11 @@ class Meter:
             self._output.draw(f"{self._label} {text}")
 
 
+def answer(text: str) -> None:
+    """Write lines of a result for a person to standard output, where programs can have them too."""
+    print(printable(text))
+
+
 def say(text: str, end: str = "\n") -> None:
     """Write to standard error; where that cannot be done, no work is to fail for it."""
     try:

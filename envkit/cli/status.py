@@ -9,7 +9,7 @@ import click
 
 from envkit import project, render
 from envkit import status as inspection
-from envkit.cli.output import styled
+from envkit.cli.output import answer, printable, styled
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
 from envkit.installation.plan import Request
@@ -51,15 +51,16 @@ def _show(result: Status) -> None:
     python = f"Python {result.python}" if result.python else ""
     _line("environment", result.environment, right, python, result.reason)
     for line in render.change_lines(result.changes)[:_FEW]:
-        click.echo(f"  {line}")
+        answer(f"  {line}")
     if len(result.changes) > _FEW:
-        click.echo(f"  … {render.change_summary(result.changes)} in all")
+        answer(f"  … {render.change_summary(result.changes)} in all")
     for path, kind in result.drift[:_FEW]:
-        click.echo(f"  {kind}: {path}")
+        answer(f"  {kind}: {path}")
     if len(result.drift) > _FEW:
-        click.echo(f"  … {len(result.drift)} paths in all")
+        answer(f"  … {len(result.drift)} paths in all")
 
 
 def _line(what: str, state: str, good: bool, detail: str, hint: str) -> None:
     mark = styled("ok", "green") if good else styled(state, "yellow")
-    click.echo("  ".join(text for text in (f"{what + ':':<18} {mark}", detail, hint) if text))
+    texts = (f"{what + ':':<18} {mark}", printable(detail), printable(hint))
+    click.echo("  ".join(text for text in texts if text))

@@ -10,7 +10,7 @@ import click
 
 from envkit import project, render, verification
 from envkit.cli.installer import request_for, store_here
-from envkit.cli.output import Meter, Output, printable
+from envkit.cli.output import Meter, Output, answer
 from envkit.environment.comparison import DEPTHS, Depth
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
@@ -67,7 +67,7 @@ def _verify_store(output: Output, depth: Depth, report: Report, *, as_json: bool
     else:
         for one in bad:
             _show_entry(output, one)
-        click.echo(f"{count(checked, 'entry', 'entries')}, {len(bad)} set aside")
+        answer(f"{count(checked, 'entry', 'entries')}, {len(bad)} set aside")
     return EXIT_DIFFERENCE if bad else EXIT_DONE
 
 
@@ -79,14 +79,14 @@ def _reporter(output: Output) -> Report:
 def _show(output: Output, result: Verification, *, fixed: bool) -> None:
     _list(output, result.differences)
     for line in render.change_lines(result.changes):
-        click.echo(f"not the lock's: {line}")
+        answer(f"not the lock's: {line}")
     summary = f"{count(result.files, 'file')} compared by {result.depth}"
     number = len(result.differences)
     if not number:
-        click.echo(f"{summary}: all as they should be")
+        answer(f"{summary}: all as they should be")
     else:
         different = count(number, "difference")
-        click.echo(f"{summary}: {different}{', put right' if fixed else ''}")
+        answer(f"{summary}: {different}{', put right' if fixed else ''}")
         if not fixed:
             output.say("`envkit verify --fix` restores these files")
     if result.unknown:
@@ -98,16 +98,16 @@ def _show(output: Output, result: Verification, *, fixed: bool) -> None:
 
 
 def _show_entry(output: Output, one: BadEntry) -> None:
-    click.echo(printable(f"{one.entry} ({one.name}) is not what it was, and is set aside:"))
+    answer(f"{one.entry} ({one.name}) is not what it was, and is set aside:")
     _list(output, one.differences)
     for place in one.projects:
-        click.echo(printable(f"  used by {place}: run `envkit install` there"))
+        answer(f"  used by {place}: run `envkit install` there")
 
 
 def _list(output: Output, differences: Sequence[Difference]) -> None:
     shown = differences if output.verbose else differences[:_FEW]
     for one in shown:
         whose = f" ({one.distribution})" if one.distribution else ""
-        click.echo(printable(f"  {one.kind}: {one.path}{whose}"))
+        answer(f"  {one.kind}: {one.path}{whose}")
     if len(shown) < len(differences):
-        click.echo(f"  … and {len(differences) - len(shown)} more (`envkit -v verify` lists all)")
+        answer(f"  … and {len(differences) - len(shown)} more (`envkit -v verify` lists all)")
