@@ -17,7 +17,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"history", "scaffold", "status", "verification"},
-    {"installation"},
+    {"image", "installation"},
     {"fetching"},
     {"collection", "locks", "render"},
     {"environment"},

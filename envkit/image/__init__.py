@@ -1,0 +1,1 @@
+"""Images: what goes into them, and the engines and builders that make them."""

@@ -1,0 +1,313 @@
+"""The Docker Engine, spoken to over the Docker SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
+from envkit.image import endpoint, faults, images, messages
+from envkit.image.images import Image, Layer, Listed
+from envkit.image.messages import Message, Sending
+from envkit.image.progress import Report, ignore
+from envkit.image.pushing import Pushed, Pushing
+
+if TYPE_CHECKING:
+    import docker
+    import requests
+
+# The newest version of the API that this speaks; an engine is asked in its own, if that is older.
+NEWEST_API = "1.45"
+
+# How long an engine may take to answer what needs no work, in seconds.
+_PATIENCE = 30.0
+_FIRST_PATIENCE = 10.0
+
+
+class Facts(NamedTuple):
+    """What an engine says of itself.
+
+    Attributes:
+        version: its version, as in "26.1.5".
+        api_version: the version of the API that is spoken with it.
+        os: the system its containers run on, as OCI names it: "linux".
+        architecture: the machine type, as OCI names it: "amd64".
+        builder_version: the builder it prefers: "2" means BuildKit, "1" or "" the classic one.
+        containerd_images: whether images are in containerd's store.
+    """
+
+    version: str
+    api_version: str
+    os: str
+    architecture: str
+    builder_version: str
+    containerd_images: bool
+
+
+class Engine:
+    """An engine that answers. What fails ends in an error of envkit, whoever raised it."""
+
+    def __init__(self, environ: Mapping[str, str], *, patience: float = _FIRST_PATIENCE) -> None:
+        """Find the engine and ask whether it is there.
+
+        Args:
+            environ: the environment, in which DOCKER_HOST and the like say where it is.
+            patience: how many seconds it may take to answer that.
+
+        Raises:
+            MissingError: there is none, or it may not be used.
+            ToolError: it does not answer.
+            UsageError: what says where it is makes no sense.
+        """
+        self.endpoint = endpoint.find(environ)
+        self.speaking = faults.Speaking(self.endpoint)
+        with self.speaking.translated("answer at all"):
+            first = self._client(NEWEST_API)
+            answer = first.get(f"{first.base_url}/_ping", timeout=patience)
+            answer.raise_for_status()
+        version = answer.headers.get("Api-Version", "")
+        if not version:
+            raise MissingError(
+                f"No Docker Engine at {self.endpoint}: what answers there is none",
+                "See that DOCKER_HOST or the context is right.",
+            )
+        self.speaking.answered = True
+        self.api_version = min(version, NEWEST_API, key=_numbers)
+        self.builder_version = answer.headers.get("Builder-Version", "")
+        with self.speaking.translated("answer in its own version"):
+            self.client = self._client(self.api_version)
+        first.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.client.close()
+
+    def facts(self) -> Facts:
+        """Return what the engine says of itself."""
+        with self.speaking.translated("say what it is"):
+            version, info = self.client.version(), self.client.info()
+        status = {tuple(pair) for pair in info.get("DriverStatus") or ()}
+        return Facts(
+            version=str(version.get("Version", "")),
+            api_version=self.api_version,
+            os=str(version.get("Os", "")),
+            architecture=images.architecture(version.get("Arch") or info.get("Architecture")),
+            builder_version=self.builder_version,
+            containerd_images=("driver-type", "io.containerd.snapshotter.v1") in status,
+        )
+
+    def inspect(self, reference: str) -> Image | None:
+        """Return an image by its name or id; None if the engine has none such."""
+        import docker.errors
+
+        with self.speaking.translated(f"look at the image {reference!r}"):
+            try:
+                said = self.client.inspect_image(reference)
+            except docker.errors.NotFound:
+                return None
+        return images.from_inspection(said)
+
+    def require(self, reference: str) -> Image:
+        """Return an image by its name or id.
+
+        Raises:
+            MissingError: the engine has none such.
+        """
+        found = self.inspect(reference)
+        if found is None:
+            raise _no_image(reference)
+        return found
+
+    def history(self, reference: str) -> tuple[Layer, ...]:
+        """Return what an image was made by, newest first.
+
+        Raises:
+            MissingError: there is no such image.
+        """
+        missing = _no_image(reference).message
+        with self.speaking.translated(f"tell the history of {reference!r}", missing=missing):
+            said = self.client.history(reference)
+        return tuple(images.from_history(one) for one in said)
+
+    def images(self, *labels: str) -> tuple[Listed, ...]:
+        """Return the images that have all of some labels, "name" or "name=value" each."""
+        with self.speaking.translated("list images"):
+            said = self.client.images(filters={"label": list(labels)})
+        return tuple(images.from_list(one) for one in said)
+
+    def load(self, chunks: Iterable[bytes]) -> None:
+        """Hand an archive of images to the engine, as `docker load` takes it.
+
+        Args:
+            chunks: its bytes; what this raises comes out as it is.
+        """
+        what = "load an image"
+        for message in self.stream("/images/load", what, data=chunks, params={"quiet": "1"}):
+            said = messages.failure_in(message)
+            if said:
+                raise faults.said_by_engine(said, what) or ToolError(
+                    f"The Docker Engine could not {what}: {said}"
+                )
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give an image a name more; an image that had it loses it.
+
+        Raises:
+            MissingError: there is no such image.
+            UsageError: it is no name.
+        """
+        repository, tag = split(name)
+        missing = _no_image(reference).message
+        with self.speaking.translated(f"tag {reference!r} as {name!r}", missing=missing):
+            self.client.tag(reference, repository, tag)
+
+    def remove(self, reference: str) -> bool:
+        """Take an image's name away, and the image with the last one.
+
+        Returns:
+            Whether there was one.
+        """
+        import docker.errors
+
+        with self.speaking.translated(f"remove the image {reference!r}"):
+            try:
+                self.client.remove_image(reference)
+            except docker.errors.NotFound:
+                return False
+        return True
+
+    def remove_container(self, name: str) -> bool:
+        """Remove a container and its anonymous volumes, running or not.
+
+        Returns:
+            Whether there was one.
+        """
+        import docker.errors
+
+        with self.speaking.translated(f"remove the container {name!r}"):
+            try:
+                self.client.remove_container(name, force=True, v=True)
+            except docker.errors.NotFound:
+                return False
+        return True
+
+    def push(self, name: str, report: Report = ignore) -> Pushed:
+        """Push an image to the registry that its name says.
+
+        Args:
+            name: "host/app:1"; "latest" by default.
+            report: told of each layer.
+
+        Raises:
+            MissingError: there is no such image, or the program that keeps the password.
+            ToolError: the registry refuses it or cannot be reached.
+        """
+        repository, tag = split(name)
+        self.require(f"{repository}:{tag}")
+        what = f"push {name!r}"
+        pushing = Pushing(name, what, report)
+        with self.speaking.translated(what):
+            # As a generator this has sent nothing yet.
+            said = self.client.push(repository, tag, stream=True, decode=True)
+            for message in said:
+                pushing.heard(message)
+        return pushing.done()
+
+    def stream(
+        self,
+        path: str,
+        what: str,
+        *,
+        data: Iterable[bytes],
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Message]:
+        """Send bytes to the engine and yield each message of its answer, as it comes.
+
+        The connection is closed when the iterator is, which calls off what the engine does.
+
+        Args:
+            path: what is asked, below the version: "/build".
+            what: what the engine is to do, for errors.
+            data: the bytes; what this raises comes out as it is.
+            params: the query.
+            headers: HTTP headers, beside those that are always sent.
+        """
+        sending = Sending(data)
+        with self._posted(path, what, sending, params, headers) as answer:
+            yield from messages.parsed(answer.iter_content(None))
+
+    @contextmanager
+    def _posted(
+        self,
+        path: str,
+        what: str,
+        sending: Sending,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None,
+    ) -> Iterator[requests.Response]:
+        import docker.errors
+        import requests
+
+        client = self.client
+        url = f"{client.base_url}/v{self.api_version}{path}"
+        sent = {"Content-Type": "application/x-tar", **(headers or {})}
+        with self.speaking.translated(what):
+            try:
+                # How long the engine may work is not for this to say.
+                answer = client.post(
+                    url, data=sending, params=params, headers=sent, stream=True, timeout=None
+                )
+                with answer:
+                    try:
+                        answer.raise_for_status()
+                    except requests.HTTPError as error:
+                        docker.errors.create_api_error_from_http_exception(error)
+                    yield answer
+            except Exception:
+                if sending.failure:
+                    raise sending.failure from None
+                raise
+
+    def _client(self, version: str) -> docker.APIClient:
+        import docker
+
+        where, certificates = self.endpoint, self.endpoint.certificates
+        tls: Any = False
+        try:
+            if certificates:
+                pair = (certificates.certificate, certificates.key)
+                tls = docker.tls.TLSConfig(
+                    client_cert=pair if all(pair) else None,
+                    ca_cert=certificates.authority or None,
+                    verify=certificates.verify,
+                )
+            return docker.APIClient(where.address, version=version, tls=tls, timeout=_PATIENCE)
+        except (ValueError, docker.errors.InvalidConfigFile) as error:
+            message = f"Docker's config.json cannot be understood ({type(error).__name__})"
+            hint = "Mend its `auths`, or take them out and log in again (`docker login`)."
+            raise UsageError(message, hint) from None
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return the repository and the tag of a name: "host:5000/app", "latest".
+
+    Raises:
+        UsageError: it has a digest, which is what a name leads to, or lacks the repository.
+    """
+    head, slash, last = name.rpartition("/")
+    repository, _, tag = last.partition(":")
+    if not repository or "@" in name:
+        raise UsageError(f"{name!r} is no name for an image", "As in app:1 or host:5000/team/app.")
+    return f"{head}{slash}{repository}", tag or "latest"
+
+
+def _no_image(reference: str) -> EnvkitError:
+    return MissingError(f"The Docker Engine has no image {reference!r}")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) if part.isdecimal() else 0 for part in version.split(".")]

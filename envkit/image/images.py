@@ -1,0 +1,116 @@
+"""Images as an engine describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# Architectures as the kernel names them -> as OCI does (GOARCH).
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "i686": "386",
+    "armv7l": "arm",
+    "armv6l": "arm",
+}
+
+
+class Image(NamedTuple):
+    """An image that an engine has.
+
+    Attributes:
+        id: its id, "sha256:...".
+        layers: the digests of its layers unpacked, lowest first.
+        size: bytes, as the engine counts them.
+        labels: its labels.
+        os: as OCI names it.
+        architecture: as OCI names it.
+        created: when, as RFC 3339 has it; empty if it does not say.
+        tags: its names, "app:1".
+        config: its configuration as OCI describes it: Env, Cmd, Entrypoint, User, WorkingDir.
+    """
+
+    id: str
+    layers: tuple[str, ...]
+    size: int
+    labels: Mapping[str, str]
+    os: str
+    architecture: str
+    created: str
+    tags: tuple[str, ...]
+    config: Mapping[str, Any]
+
+
+class Layer(NamedTuple):
+    """One line of an image's history, as the engine tells it, newest first.
+
+    Attributes:
+        command: what made it.
+        size: bytes that it added.
+        created: seconds since 1970.
+    """
+
+    command: str
+    size: int
+    created: int
+
+
+class Listed(NamedTuple):
+    """An image in a list.
+
+    Attributes:
+        id: its id.
+        tags: its names.
+        size: bytes, as the engine counts them.
+        created: seconds since 1970.
+        labels: its labels.
+    """
+
+    id: str
+    tags: tuple[str, ...]
+    size: int
+    created: int
+    labels: Mapping[str, str]
+
+
+def architecture(machine: object) -> str:
+    """Return a machine type as OCI names it, whoever named it."""
+    name = str(machine or "")
+    return _ARCHITECTURES.get(name, name)
+
+
+def from_inspection(said: Mapping[str, Any]) -> Image:
+    """Return what the answer of `GET /images/NAME/json` says."""
+    config = said.get("Config") or {}
+    return Image(
+        id=str(said["Id"]),
+        layers=tuple((said.get("RootFS") or {}).get("Layers") or ()),
+        size=int(said.get("Size") or 0),
+        labels=config.get("Labels") or {},
+        os=str(said.get("Os", "")),
+        architecture=architecture(said.get("Architecture")),
+        created=str(said.get("Created") or ""),
+        tags=tuple(said.get("RepoTags") or ()),
+        config=config,
+    )
+
+
+def from_list(said: Mapping[str, Any]) -> Listed:
+    """Return what one part of the answer of `GET /images/json` says."""
+    return Listed(
+        id=str(said["Id"]),
+        tags=tuple(tag for tag in said.get("RepoTags") or () if tag != "<none>:<none>"),
+        size=int(said.get("Size") or 0),
+        created=int(said.get("Created") or 0),
+        labels=said.get("Labels") or {},
+    )
+
+
+def from_history(said: Mapping[str, Any]) -> Layer:
+    """Return what one part of the answer of `GET /images/NAME/history` says."""
+    return Layer(
+        command=str(said.get("CreatedBy") or ""),
+        size=int(said.get("Size") or 0),
+        created=int(said.get("Created") or 0),
+    )
