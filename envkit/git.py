@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from envkit import process
 from envkit.errors import MissingError, UsageError
+
+# git-status(1), "Porcelain Format Version 2".
+_COMMIT = "# branch.oid "
+
+# A user's name, and perhaps a password, in a URL. (`git@host:path` has no scheme, and no secret.)
+_CREDENTIALS = re.compile(r"^([a-z+]+://)[^/@]*@")
 
 # The separators of fields and of commits: they cannot be in a subject (git-log(1), %x).
 _FIELD, _END = "\x1f", "\x1e"
@@ -68,6 +75,34 @@ def log(root: Path, names: Sequence[str], limit: int) -> Iterator[Commit]:
         for record in done.stdout.split(_END)[:-1]:
             revision, date, subject = record.strip().split(_FIELD)
             yield Commit(revision, date, subject)
+
+
+class Source(NamedTuple):
+    """Where a folder's files are from.
+
+    Attributes:
+        revision: the commit's hash, followed by "-dirty" where tracked files were changed since.
+        url: where the repository was cloned from, without credentials; empty if it was not.
+    """
+
+    revision: str
+    url: str
+
+
+def source(root: Path) -> Source | None:
+    """Return where a folder's files are from; None where no repository has a commit of them."""
+    try:
+        about = _git(root, ["status", "--porcelain=v2", "--branch", "--untracked-files=no"])
+        lines = about.stdout.splitlines()
+        revision = next((line.split()[2] for line in lines if line.startswith(_COMMIT)), "")
+        if about.returncode or revision in {"", "(initial)"}:
+            return None
+        changed = any(not line.startswith("#") for line in lines)
+        remote = _git(root, ["remote", "get-url", "origin"])
+    except MissingError:
+        return None
+    url = "" if remote.returncode else remote.stdout.strip()
+    return Source(revision + ("-dirty" if changed else ""), _CREDENTIALS.sub(r"\1", url))
 
 
 def _refuse_outside(root: Path) -> None:

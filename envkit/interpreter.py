@@ -14,9 +14,9 @@ from envkit import process
 from envkit.errors import MissingError, UsageError
 from envkit.store.layout import write_whole
 
-# Run by the interpreter itself; prints what `Interpreter` holds. The names and values of the
-# markers are those of PEP 508.
-_PROBE = """
+# Run by the interpreter itself; prints what `told` understands. The names and values of the markers
+# are those of PEP 508.
+PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
 full = ".".join(map(str, sys.version_info[:3]))
 if sys.version_info.releaselevel != "final":
@@ -67,7 +67,8 @@ class Interpreter(NamedTuple):
     """A Python on this machine.
 
     Attributes:
-        executable: its absolute path, never that of a shim or of a virtual environment.
+        executable: its absolute path, never that of a shim or of a virtual environment; empty for
+            one that is in an image.
         modified: the executable's size and mtime in ns, by which a replaced one is noticed.
         version: the full version ("3.12.1").
         compatibility: what decides, tags aside, which wheels it can use; equal for equal ones.
@@ -177,14 +178,23 @@ def probe(executable: str, *, cache: Path) -> Interpreter:
     known = _load(remembered)
     if known:
         return known
-    completed = process.run([executable, "-I", "-S", "-c", _PROBE], cwd=Path("/"))
+    completed = process.run([executable, "-I", "-S", "-c", PROBE], cwd=Path("/"))
     if completed.returncode:
         raise MissingError(f"{executable} does not run:\n{completed.last_lines(3)}")
-    interpreter = Interpreter(
-        executable=executable, modified=_modified(executable), **json.loads(completed.stdout)
-    )
+    interpreter = told(completed.stdout, executable, _modified(executable))
     _save(remembered, interpreter)
     return interpreter
+
+
+def told(printed: str, executable: str = "", modified: tuple[int, int] = (0, 0)) -> Interpreter:
+    """Return an interpreter from what it printed when it ran `PROBE`.
+
+    Args:
+        printed: what it printed.
+        executable: its path; empty if it is not on this machine.
+        modified: the size and mtime in ns of the executable.
+    """
+    return Interpreter(executable=executable, modified=modified, **json.loads(printed))
 
 
 def from_json(values: Mapping[str, Any]) -> Interpreter:

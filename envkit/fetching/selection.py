@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from envkit import interpreter, process
@@ -17,8 +17,8 @@ from envkit.store import digest
 from envkit.store.layout import write_whole
 from envkit.versions import is_pinned
 
-# Run by the interpreter itself, with the folder of the library `packaging`.
-_TAGS = """
+# Run by the interpreter itself, with the folder of the library `packaging`; prints a list.
+TAGS = """
 import json, sys
 sys.path.append(sys.argv[1])
 from packaging.tags import sys_tags
@@ -41,20 +41,31 @@ def ranks(python: Interpreter, cache: Path) -> Mapping[str, int]:
     import packaging
 
     folder = str(Path(packaging.__file__).parents[1])
-    text = f"{python.compatibility} {packaging.__version__}".encode()
-    remembered = cache / f"tags-{digest.sha256_of(text)[:24]}.json"
+    remembered = _remembered(python, cache)
     try:
         tags = json.loads(remembered.read_bytes())
         known = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
     except (OSError, ValueError, RecursionError):
         known = False
     if not known:
-        completed = process.run([python.executable, "-I", "-S", "-c", _TAGS, folder], cwd=Path("/"))
+        completed = process.run([python.executable, "-I", "-S", "-c", TAGS, folder], cwd=Path("/"))
         if completed.returncode:
             return {}
         tags = json.loads(completed.stdout)
         write_whole(remembered, json.dumps(tags))
     return {tag: rank for rank, tag in enumerate(tags)}
+
+
+def remember(python: Interpreter, tags: Sequence[str], cache: Path) -> None:
+    """Keep the tags of an interpreter that is not on this machine, for `ranks` to return."""
+    write_whole(_remembered(python, cache), json.dumps(tags))
+
+
+def _remembered(python: Interpreter, cache: Path) -> Path:
+    import packaging
+
+    text = f"{python.compatibility} {packaging.__version__}".encode()
+    return cache / f"tags-{digest.sha256_of(text)[:24]}.json"
 
 
 def best(

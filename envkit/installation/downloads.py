@@ -76,6 +76,7 @@ def fetch(
                     unpack(Archive(fetched.pin, fetched.path, fetched.sha256))
                 else:
                     left.append(fetched.pin)
+            _refuse_building(left, interpreter)
             batches = [
                 fetching.submit(
                     Batch(interpreter, root, environ, folder / str(number), progress).bring, dealt
@@ -93,6 +94,13 @@ def fetch(
             unpacking.shutdown(wait=False, cancel_futures=True)
             process.stop_all()
             raise
+
+
+def _refuse_building(left: Sequence[Pin], interpreter: Interpreter) -> None:
+    """Refuse what only a pip of the interpreter could bring, where that is not on this machine."""
+    if left and not interpreter.executable:
+        names = ", ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
+        raise ToolError(f"There is no wheel of {names} for the Python {interpreter.version} there")
 
 
 def _deal(pins: Sequence[Pin], workers: int) -> Iterator[Sequence[Pin]]:
@@ -114,7 +122,7 @@ def _direct(
     """Fetch without pip what can be had without it; yield the others without a path."""
     cache = store.interpreters
     with ThreadPoolExecutor(2) as beside:
-        prefix = Path(interpreter.executable).parents[1]
+        prefix = Path(interpreter.executable or sys.executable).parents[1]
         found = beside.submit(sources.read, environ, root, prefix, lambda: pip.default_index(cache))
         ranked = beside.submit(selection.ranks, interpreter, cache)
         # As long to import as these two take to be asked.

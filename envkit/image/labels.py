@@ -1,0 +1,65 @@
+"""What an image says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from envkit import git
+from envkit.project import Project
+
+# Ours: the sha256 of the lock that the image has the distributions of, and of the code in it.
+LOCK = "dev.envkit.lock"
+CODE = "dev.envkit.code"
+
+# On images with distributions from the store: what their layers above the base were made from.
+LAYERS = "dev.envkit.layers"
+
+# OCI image specification, "Pre-Defined Annotation Keys".
+_TITLE = "org.opencontainers.image.title"
+_REVISION = "org.opencontainers.image.revision"
+_SOURCE = "org.opencontainers.image.source"
+_CREATED = "org.opencontainers.image.created"
+
+
+def of(
+    project: Project,
+    *,
+    lock: str,
+    code: str,
+    created: bool,
+    added: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> Mapping[str, str]:
+    """Return the labels of a project's image.
+
+    Args:
+        project: the project.
+        lock: the digest of its lock, as `lock_digest` returns it.
+        code: the digest of its build context, in hex.
+        created: whether it says when it was made, which makes every image another one.
+        added: the user's own labels, which override.
+        environ: the environment, for SOURCE_DATE_EPOCH (reproducible-builds.org).
+    """
+    found = {_TITLE: project.name, LOCK: lock, CODE: f"sha256:{code}"}
+    source = git.source(project.root)
+    if source:
+        found[_REVISION] = source.revision
+        if source.url:
+            found[_SOURCE] = source.url
+    if created:
+        found[_CREATED] = _time(environ)
+    return {**found, **added}
+
+
+def lock_digest(lock: Path) -> str:
+    """Return the digest of a lock, as an image is labelled with it: "sha256:…"."""
+    return f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+
+
+def _time(environ: Mapping[str, str]) -> str:
+    epoch = environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(epoch) if epoch.isdecimal() else datetime.now(timezone.utc).timestamp()
+    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

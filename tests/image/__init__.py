@@ -1,0 +1,1 @@
+"""What goes into images, and how they are made."""
