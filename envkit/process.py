@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import IO, Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from envkit import refusals
 from envkit.errors import EnvkitError, MissingError, ToolError
@@ -41,6 +41,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
     on_line: Callable[[str], None] | None = None,
+    merged: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it printed; an exit code raises nothing.
 
@@ -50,13 +51,14 @@ def run(
         env: its whole environment; this process's own by default.
         stdin: text for its standard input; empty by default.
         on_line: called with each line of its standard output as it comes.
+        merged: whether its complaints count as standard output, in the order in which they come.
 
     Raises:
         MissingError: the program is not there or may not be executed.
     """
     import threading
 
-    child = _Child(command, cwd, env)
+    child = _Child(command, cwd, env, merged=merged)
     printed: list[str] = []
     try:
         threading.Thread(target=child.feed, args=(stdin or "",), daemon=True).start()
@@ -308,8 +310,14 @@ class _Child:
     """A started program, whose complaints are read all the time so that it never waits for that."""
 
     def __init__(
-        self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+        self,
+        command: Sequence[str],
+        cwd: Path | None,
+        env: Mapping[str, str] | None,
+        *,
+        merged: bool = False,
     ) -> None:
+        import io
         import subprocess
         import threading
 
@@ -320,7 +328,7 @@ class _Child:
                 env=None if env is None else dict(env),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
                 errors="backslashreplace",
@@ -337,9 +345,8 @@ class _Child:
         _children.add(self)
         assert self._popen.stdin
         assert self._popen.stdout
-        assert self._popen.stderr
         self.input, self.output = self._popen.stdin, self._popen.stdout
-        self._complaints = self._popen.stderr
+        self._complaints: IO[str] = self._popen.stderr or io.StringIO()
         self._complained: list[str] = []
         self._drain = threading.Thread(
             target=self._complained.extend, args=(self._complaints,), daemon=True

@@ -36,11 +36,13 @@ class Endpoint(NamedTuple):
         address: as in DOCKER_HOST: "unix:///path" or "tcp://host:port".
         origin: what says so, for messages: "DOCKER_HOST", "the context 'remote'", or "" by default.
         certificates: those for TLS; None for none.
+        context: the name that the command line has for it.
     """
 
     address: str
     origin: str = ""
     certificates: Certificates | None = None
+    context: str = "default"
 
     @property
     def socket(self) -> Path | None:
@@ -112,4 +114,4 @@ def _of_context(name: str, origin: str, folder: Path) -> Endpoint:
     certificates = _certificates(files, not skip) if files.is_dir() or skip else None
     if address.startswith("unix:"):
         certificates = None
-    return Endpoint(address, f"the context {name!r}", certificates)
+    return Endpoint(address, f"the context {name!r}", certificates, name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
@@ -216,6 +216,33 @@ class Engine:
                 pushing.heard(message)
         return pushing.done()
 
+    def credentials(self, registries: Iterable[str]) -> Mapping[str, str]:
+        """Return the HTTP header that lets the engine log in to some registries, as the user did.
+
+        Raises:
+            MissingError: the program that keeps a password is not there.
+        """
+        from docker import auth
+
+        with self.speaking.translated("find out how to log in"):
+            kept = auth.load_config()
+            known = {one: auth.resolve_authconfig(kept, one) for one in registries}
+        found = {one: said for one, said in known.items() if said}
+        return {"X-Registry-Config": auth.encode_header(found).decode()} if found else {}
+
+    def lost(self, what: str) -> EnvkitError | None:
+        """Return the error of an engine that has stopped; None if it still answers.
+
+        Args:
+            what: what it was to do.
+        """
+        try:
+            with self.speaking.translated(what), closing(self._client(self.api_version)) as asking:
+                asking.get(f"{asking.base_url}/_ping", timeout=_FIRST_PATIENCE)
+        except EnvkitError as error:
+            return error
+        return None
+
     def stream(
         self,
         path: str,
@@ -224,7 +251,7 @@ class Engine:
         data: Iterable[bytes],
         params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[Message]:
+    ) -> Generator[Message, None, None]:
         """Send bytes to the engine and yield each message of its answer, as it comes.
 
         The connection is closed when the iterator is, which calls off what the engine does.

@@ -197,13 +197,19 @@ def said_by_registry(text: str, reference: str, what: str) -> EnvkitError | None
             "See that the name is right, and that the account of"
             f" `docker login {host}` has the right to do it.",
         )
-    if any(words in low for words in _UNREACHABLE) or low.endswith("eof"):
+    if is_unreachable(text):
         return ToolError(
             f"Could not {what}: {host} cannot be reached: {told}",
             "See that the name is right and that the engine's machine reaches it, then run this"
             " again.",
         )
     return None
+
+
+def is_unreachable(text: str) -> bool:
+    """Return whether an engine's words mean that it could not reach a registry."""
+    low = text.lower()
+    return any(words in low for words in _UNREACHABLE) or low.endswith("eof")
 
 
 def registry_of(reference: str) -> str:

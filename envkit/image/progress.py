@@ -17,10 +17,12 @@ class Started(NamedTuple):
     Attributes:
         step: what tells it from others.
         name: as people are told of it: "[deps 2/3] RUN pip install ...".
+        line: the Dockerfile's line that it is about; None if of none, or if that is not known.
     """
 
     step: str
     name: str
+    line: int | None = None
 
 
 class Finished(NamedTuple):
@@ -76,6 +78,7 @@ class Step:
 
     Attributes:
         name: as people are told of it.
+        line: the Dockerfile's line that it is about, if one is.
         state: "running", or how it ended.
         seconds: how long it took, where the builder says it.
         error: why it failed.
@@ -84,6 +87,7 @@ class Step:
     """
 
     name: str
+    line: int | None = None
     state: str = "running"
     seconds: float | None = None
     error: str = ""
@@ -112,7 +116,7 @@ class Progress:
         """Take notice of an event."""
         if isinstance(event, Started):
             step = self.steps.setdefault(event.step, Step(name=event.name))
-            step.name, step.state = event.name, "running"
+            step.name, step.line, step.state = event.name, event.line, "running"
             return
         step = self.steps.setdefault(event.step, Step(name=event.step))
         if isinstance(event, Finished):

@@ -1,0 +1,1 @@
+"""What makes an image of a Dockerfile: buildx, or the engine's own API."""
