@@ -57,6 +57,10 @@ class IntegrityError(ToolError):
     """Something does not match the hash that the lock gives for it."""
 
 
+class NoWheelError(ToolError):
+    """Something that the lock names cannot be had as a wheel for an interpreter elsewhere."""
+
+
 class AlteredError(IntegrityError):
     """A file of the store is not as it was when its entry was made, or has gone.
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "install": ("install", "Make the environment what the lock says."),
     "rollback": ("rollback", "Bring the environment of before back."),
     "history": ("history", "List the locks and environments to go back to."),
+    "build": ("build", "Build the image that is deployed, from the same lock."),
     "verify": ("verify", "Compare every file of the environment with the lock."),
     "run": ("run", "Run a command in the environment."),
     "shell": ("run", "Start a shell in the environment."),

@@ -25,6 +25,8 @@ class Home:
         mutex: the file on which a lock is held while the halves are worked on.
         background: the file on which a lock is held while byte-code is compiled.
         shelves: the folder of ready trees.
+        context: the file in which it is kept what the files of the build context were.
+        image: the file in which it is kept what image was built last.
         rubbish: a folder that is emptied behind installations; maybe on another filesystem.
         copies: whether the store is on another filesystem, so that nothing can be linked from it.
     """
@@ -38,6 +40,8 @@ class Home:
         self.mutex = f"{folder}/lock"
         self.background = f"{store.root}/background.lock"
         self.shelves = str(store.ready)
+        self.context = f"{folder}/context"
+        self.image = f"{folder}/image.json"
         self.rubbish = str(store.scratch)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.
@@ -51,10 +55,10 @@ class Home:
             say: called with a line if somebody else holds them and has to be waited for.
         """
         with mutex.hold(self.mutex, what="another command in this project", say=say):
-            self._register()
+            self.register()
             yield
 
-    def _register(self) -> None:
+    def register(self) -> None:
         """Let the store know of the project, so that what it uses is kept."""
         if os.path.exists(self._registration):
             return

@@ -131,19 +131,18 @@ def _entry(layer: Layer) -> Mapping[str, Any]:
 def _inherited(wish: Wish) -> Sequence[Mapping[str, Any]]:
     """Return the base's history as its configuration has it.
 
-    The engine tells it without saying which entries have no layer; those that added nothing have
-    none, as far as the numbers agree.
+    Raises nothing where that is unclear: then it says no more than that there was a base.
     """
-    told = list(reversed(wish.history))
-    if sum(one.size > 0 for one in told) != len(wish.base.layers):
+    made = images.makers(wish.history, len(wish.base.layers))
+    if made is None:
         return [{"created": _CREATED, "created_by": "the base"}] * len(wish.base.layers)
     return [
         {
             "created": _time(one.created),
             "created_by": one.command,
-            **({} if one.size > 0 else {"empty_layer": True}),
+            **({} if one in made else {"empty_layer": True}),
         }
-        for one in told
+        for one in reversed(wish.history)
     ]
 
 

@@ -17,7 +17,7 @@ from envkit.errors import AlteredError, ToolError
 from envkit.fetching.progress import Report
 from envkit.image import content, labels, layers
 from envkit.image.archive import Archive, Wish
-from envkit.image.base import Base
+from envkit.image.bases import Base
 from envkit.image.engine import Engine
 from envkit.image.images import Image
 from envkit.image.layers import Layer

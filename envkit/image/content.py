@@ -14,7 +14,7 @@ from envkit.environment.parts import Distribution
 from envkit.environment.tree import Layout, Pointed, Written
 from envkit.errors import MissingError, UsageError
 from envkit.fetching.progress import Report
-from envkit.image.base import Base
+from envkit.image.bases import Base
 from envkit.image.layers import ROOT, Item
 from envkit.installation import choice
 from envkit.installation import plan as plans

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from envkit.errors import UsageError
 from envkit.image import digests, ignore, reading, tar
-from envkit.image.walk import walk
+from envkit.image.walk import NEVER, walk
 
 # At the top: the environment under its names, and what envkit keeps beside it.
 _BESIDE = ("", ".previous", ".discard")
@@ -111,6 +111,25 @@ def scan(
     found = walk(place, ignore.read(root, dockerfile), {*never, _OWN})
     members = list(_members(place, found, memory))
     return Context(root=root, members=members, digest=_digest(members))
+
+
+def rules(root: Path, *, environment: str, dockerfile: str = "Dockerfile") -> str:
+    """Return the text of a `.dockerignore` for a builder that reads the folder itself.
+
+    It leaves out what `scan` does: what always is comes last, so that nothing takes it back.
+
+    Args:
+        root: the folder.
+        environment: the path of its environment, relative to it.
+        dockerfile: the path of the Dockerfile, relative to it.
+
+    Raises:
+        UsageError: what is left out cannot be read.
+    """
+    always = [f"**/{os.fsdecode(name)}" for name in sorted(NEVER)]
+    always += [environment.strip("/") + suffix for suffix in _BESIDE]
+    text = ignore.text(root, dockerfile)
+    return "\n".join([text, *always, os.fsdecode(_OWN), ""])
 
 
 def _members(

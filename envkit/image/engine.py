@@ -11,6 +11,7 @@ from envkit.image import endpoint, faults, images, messages
 from envkit.image.images import Image, Layer, Listed
 from envkit.image.messages import Message, Sending
 from envkit.image.progress import Report, ignore
+from envkit.image.pulling import Pulling
 from envkit.image.pushing import Pushed, Pushing
 
 if TYPE_CHECKING:
@@ -193,6 +194,27 @@ class Engine:
             except docker.errors.NotFound:
                 return False
         return True
+
+    def pull(self, name: str, report: Report = ignore) -> Image:
+        """Bring an image from the registry that its name says.
+
+        Args:
+            name: "host/app:1"; "latest" by default.
+            report: told of each layer.
+
+        Raises:
+            MissingError: the registry has none such.
+            ToolError: the registry refuses it or cannot be reached.
+        """
+        what = f"pull {name!r}"
+        pulling = Pulling(name, what, report)
+        missing = f"There is no image {name!r}, here or in its registry"
+        with self.speaking.translated(what, missing=missing):
+            # A digest stands in the place of a tag.
+            repository, tag = (name, None) if "@" in name else split(name)
+            for message in self.client.pull(repository, tag, stream=True, decode=True):
+                pulling.heard(message)
+        return self.require(name)
 
     def push(self, name: str, report: Report = ignore) -> Pushed:
         """Push an image to the registry that its name says.

@@ -117,17 +117,35 @@ def read(root: Path, dockerfile: str) -> Rules:
         UsageError: a line is no pattern.
         RefusedError: the system refuses.
     """
+    content, path = _content(root, dockerfile)
+    return parse(content, str(path))
+
+
+def text(root: Path, dockerfile: str) -> str:
+    """Return the rules of a folder as they are written.
+
+    Args:
+        root: the folder.
+        dockerfile: the Dockerfile's path, relative to it.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    return _content(root, dockerfile)[0].decode("utf-8-sig", "surrogateescape")
+
+
+def _content(root: Path, dockerfile: str) -> tuple[bytes, Path]:
+    """Return what the file with the rules holds, and its path; nothing if there is none."""
     for path in (root / f"{dockerfile}.dockerignore", root / ".dockerignore"):
         try:
-            content = path.read_bytes()
+            return path.read_bytes(), path
         except FileNotFoundError:
             continue
         except OSError as error:
             raise refusals.explained(error, what=f"{path}: cannot be read", left="") or UsageError(
                 f"{path}: cannot be read: {error.strerror}"
             ) from None
-        return parse(content, str(path))
-    return Rules()
+    return b"", root / ".dockerignore"
 
 
 def parse(content: bytes, where: str) -> Rules:

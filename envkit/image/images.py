@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 # Architectures as the kernel names them -> as OCI does (GOARCH).
@@ -14,6 +15,11 @@ _ARCHITECTURES = {
     "armv7l": "arm",
     "armv6l": "arm",
 }
+
+
+# What makes a layer, though perhaps one without a file; and what never does.
+_MAKES = re.compile(r"\b(RUN|COPY|ADD|WORKDIR)\b")
+_NOTHING = re.compile(r"(?!)")
 
 
 class Image(NamedTuple):
@@ -72,6 +78,24 @@ class Listed(NamedTuple):
     size: int
     created: int
     labels: Mapping[str, str]
+
+
+def makers(history: Sequence[Layer], layers: int) -> list[Layer] | None:
+    """Return the lines of a history that made a layer, oldest first; None if that is unclear.
+
+    An engine does not say which lines did. Those that added bytes did, and so did some that could
+    have and added none.
+
+    Args:
+        history: the lines, newest first.
+        layers: how many layers there are.
+    """
+    oldest_first = list(reversed(history))
+    for pattern in (_MAKES, _NOTHING):
+        found = [one for one in oldest_first if one.size or pattern.search(one.command)]
+        if len(found) == layers:
+            return found
+    return None
 
 
 def architecture(machine: object) -> str:

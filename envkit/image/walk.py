@@ -9,7 +9,7 @@ from envkit.errors import UsageError
 from envkit.image import ignore, reading
 
 # What is left out whatever `.dockerignore` says: the history, and what tools can make again.
-_NEVER = frozenset(
+NEVER = frozenset(
     (
         *(b".git", b"__pycache__", b".mypy_cache", b".pytest_cache", b".ruff_cache"),
         *(b".hypothesis", b".ipynb_checkpoints", b".tox", b".nox"),
@@ -71,7 +71,7 @@ class _Walk:
                 raise UsageError(f"{os.fsdecode(path)} is not a folder") from None
 
     def _judge(self, entry: os.DirEntry[bytes], name: bytes, state: ignore.State) -> None:
-        if entry.name in _NEVER or name in self._never:
+        if entry.name in NEVER or name in self._never:
             return
         path = name.decode("utf-8", "surrogateescape")
         ignored, below = self._rules.judge(path, state)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envkit import pip, process, refusals
-from envkit.errors import IntegrityError, ToolError
+from envkit.errors import IntegrityError, NoWheelError, ToolError
 from envkit.fetching import selection, sources
 from envkit.fetching.batch import Archive, Batch
 from envkit.fetching.progress import Progress, Report
@@ -100,7 +100,9 @@ def _refuse_building(left: Sequence[Pin], interpreter: Interpreter) -> None:
     """Refuse what only a pip of the interpreter could bring, where that is not on this machine."""
     if left and not interpreter.executable:
         names = ", ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
-        raise ToolError(f"There is no wheel of {names} for the Python {interpreter.version} there")
+        raise NoWheelError(
+            f"There is no wheel of {names} for the Python {interpreter.version} there"
+        )
 
 
 def _deal(pins: Sequence[Pin], workers: int) -> Iterator[Sequence[Pin]]:

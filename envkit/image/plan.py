@@ -1,0 +1,258 @@
+"""What a build starts from, decided before any engine is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from envkit import __version__, refusals
+from envkit.environment.home import Home
+from envkit.errors import UsageError
+from envkit.image import context as contexts
+from envkit.image import dockerfile as dockerfiles
+from envkit.image import labels
+from envkit.image.context import Context
+from envkit.image.dockerfile import Dockerfile, Stage
+from envkit.installation import plan as installation
+from envkit.installation.plan import Request
+from envkit.locks import lock
+from envkit.project import Project
+
+Dependencies = Literal["auto", "store", "pip"]
+
+DOCKERFILE = "Dockerfile"
+
+# The build argument that says where the last stage has its environment from.
+DEPENDENCIES = "DEPS"
+
+# The build arguments that hand settings in.
+_ARGUMENTS = {"base": "BASE", "apt": "APT", "user": "APP_USER"}
+
+# An image's name can have no more than this (distribution/reference).
+_LONGEST_NAME = 200
+
+
+class Options(NamedTuple):
+    """What was asked for on the command line.
+
+    Attributes:
+        tags: the image's names; one that is only ":TAG" is put behind the configured name.
+        push: whether it is pushed.
+        dependencies: where its distributions come from.
+        builder: what builds it: "auto", "buildx", "buildx:NAME", "api", "classic".
+        platforms: what it is built for, instead of what is configured.
+        arguments: build arguments, beside the configured ones.
+        labels: labels, beside the configured ones.
+        secrets: secrets, beside the configured ones.
+        cache_from: where a cache is read from, as buildx takes it.
+        cache_to: where one is written to.
+        no_cache: whether nothing is taken from a cache.
+        pull: whether base images are asked for anew.
+        network: that of RUN; the builder's default if empty.
+        created: whether the image says when it was made.
+    """
+
+    tags: tuple[str, ...] = ()
+    push: bool = False
+    dependencies: Dependencies = "auto"
+    builder: str = "auto"
+    platforms: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    no_cache: bool = False
+    pull: bool = False
+    network: str = ""
+    created: bool = False
+
+
+class Plan(NamedTuple):
+    """What a build starts from.
+
+    Attributes:
+        request: the project, and the group whose lock is meant.
+        options: what was asked for.
+        home: where this machine keeps what it knows of the project.
+        dockerfile: the Dockerfile.
+        arguments: the build arguments.
+        labels: the image's labels.
+        tags: its names.
+        platforms: what it is built for; the engine's own if there is none.
+        secrets: the secrets of the build.
+        context: what of the project's folder it is made from.
+        foundation: what its distributions stand on: a stage, or the name of an image; empty where
+            the Dockerfile has no place for distributions that are handed in.
+        images: the images that the Dockerfile names.
+    """
+
+    request: Request
+    options: Options
+    home: Home
+    dockerfile: Dockerfile
+    arguments: Mapping[str, str]
+    labels: Mapping[str, str]
+    tags: tuple[str, ...]
+    platforms: tuple[str, ...]
+    secrets: tuple[str, ...]
+    context: Context
+    foundation: str
+    images: tuple[str, ...]
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage that the distributions stand on; None if it is an image."""
+        return self.dockerfile.stage(self.foundation)
+
+    def digest(self, *more: object) -> str:
+        """Return the digest, in hex, of all that decides the image, with what else does."""
+        options = self.options
+        decided = [__version__, self.dockerfile.text, self.context.digest]
+        tables = [sorted(self.arguments.items()), sorted(self.labels.items())]
+        asked = [options.dependencies, options.builder, options.network, self.platforms]
+        return digest([decided, tables, asked, sorted(self.secrets), more])
+
+
+def make(request: Request, options: Options) -> Plan:
+    """Return what a build starts from.
+
+    Args:
+        request: the project, and the group whose lock is meant.
+        options: what was asked for.
+
+    Raises:
+        UsageError: the lock is missing or stale, there is no Dockerfile, or it lacks an argument
+            that a setting needs; something of the context cannot be packed.
+        RefusedError: the system refuses.
+    """
+    project = request.project
+    settings = project.config.image
+    for group in request.groups:
+        installation.check_fresh(project, group, lock.read(group.lock))
+    dockerfile = dockerfiles.parse(_read(project.root / DOCKERFILE))
+    arguments = {**_settings(project, dockerfile), **settings.args, **options.arguments}
+    home = Home(project.root, request.store)
+    context = contexts.scan(
+        project.root,
+        environment=project.environment.name,
+        dockerfile=DOCKERFILE,
+        memory=Path(home.context),
+    )
+    lock_digest = labels.lock_digest(request.groups[0].lock)
+    return Plan(
+        request=request,
+        options=options,
+        home=home,
+        dockerfile=dockerfile,
+        arguments=arguments,
+        labels=labels.of(
+            project,
+            lock=lock_digest,
+            code=context.digest,
+            created=options.created,
+            added={**settings.labels, **options.labels},
+            environ=request.environ,
+        ),
+        tags=_tags(project, options.tags),
+        platforms=options.platforms or settings.platforms,
+        secrets=(*settings.secrets, *options.secrets),
+        context=context,
+        foundation=_foundation(dockerfile, arguments),
+        images=dockerfile.images(arguments),
+    )
+
+
+def name(project: Project) -> str:
+    """Return what a project's image is called, without a tag."""
+    if project.config.image.name:
+        return project.config.image.name
+    # Components of names are small letters and digits, with separators between them.
+    words = re.findall(r"[a-z0-9]+", project.name.lower())
+    return "-".join(words)[:_LONGEST_NAME].strip("-") or "app"
+
+
+def digest(value: object) -> str:
+    """Return the digest, in hex, of what JSON can express."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist", "`envkit init` writes one.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+    except OSError as error:
+        what = f"{path}: cannot be read"
+        raise refusals.explained(error, what=what) or UsageError(
+            f"{what}: {error.strerror}"
+        ) from None
+
+
+def _settings(project: Project, dockerfile: Dockerfile) -> dict[str, str]:
+    """Return the build arguments that hand settings in.
+
+    Raises:
+        UsageError: the Dockerfile does not declare one, so that it would have no effect.
+    """
+    settings = project.config.image
+    values = {"base": settings.base, "apt": " ".join(settings.apt), "user": settings.user}
+    found = {}
+    for key, value in values.items():
+        if value:
+            argument = _ARGUMENTS[key]
+            if argument not in dockerfile.declared:
+                raise UsageError(
+                    f"{project.config.source(f'image.{key}')} is set, but {DOCKERFILE} has no "
+                    f"ARG {argument} to hand it in with",
+                    f"Add one, as the {DOCKERFILE} of `envkit init` has it, or take the setting "
+                    "away.",
+                )
+            found[argument] = value
+    return found
+
+
+def _tags(project: Project, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the image's names, each with its tag.
+
+    Raises:
+        UsageError: one is no name for an image.
+    """
+    known = name(project)
+    found = []
+    for tag in asked or (f"{known}:latest",):
+        whole = f"{known}{tag}" if tag.startswith(":") else tag
+        repository, colon, last = whole.rpartition(":")
+        if not colon or "/" in last:
+            repository, last = whole, "latest"
+        if not _REPOSITORY.fullmatch(repository) or not _TAG.fullmatch(last):
+            raise UsageError(
+                f"{tag!r} is no name for an image",
+                "Small letters, as in app:1.2, host:5000/team/app:1.2, or :1.2 for this project's.",
+            )
+        found.append(f"{repository}:{last}")
+    return tuple(dict.fromkeys(found))
+
+
+# distribution/reference: a registry's host perhaps, then components; a tag.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?"
+    rf"{_COMPONENT}(?:/{_COMPONENT})*"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def _foundation(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> str:
+    """Return what the distributions stand on, if they can be handed in and are not already."""
+    values = dockerfile.values(arguments)
+    place = dockerfile.stage(values.get(DEPENDENCIES, ""))
+    if place is None or DEPENDENCIES in arguments:
+        return ""
+    return dockerfiles.substitute(place.parent, values)
