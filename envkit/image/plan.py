@@ -86,6 +86,7 @@ class Plan(NamedTuple):
         platforms: what it is built for; the engine's own if there is none.
         secrets: the secrets of the build.
         context: what of the project's folder it is made from.
+        lock: the digest of its lock.
         foundation: what its distributions stand on: a stage, or the name of an image; empty where
             the Dockerfile has no place for distributions that are handed in.
         images: the images that the Dockerfile names.
@@ -101,6 +102,7 @@ class Plan(NamedTuple):
     platforms: tuple[str, ...]
     secrets: tuple[str, ...]
     context: Context
+    lock: str
     foundation: str
     images: tuple[str, ...]
 
@@ -162,6 +164,7 @@ def make(request: Request, options: Options) -> Plan:
         platforms=options.platforms or settings.platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
+        lock=lock_digest,
         foundation=_foundation(dockerfile, arguments),
         images=dockerfile.images(arguments),
     )
