@@ -89,6 +89,19 @@ class Execution:
             outcome = outcome._replace(pushed=pushed)
         return outcome
 
+    def is_needed(self) -> bool:
+        """Return whether a build would come to another image than the engine has.
+
+        Nothing is changed, and no registry is asked.
+        """
+        before = record.read(Path(self._plan.home.image))
+        found = {name: self._engine.inspect(name) for name in self._plan.images}
+        ids = {name: image.id for name, image in found.items() if image}
+        inputs = self._plan.digest(sorted(ids.items()))
+        return (
+            before is None or before.inputs != inputs or self._engine.inspect(before.image) is None
+        )
+
     def _bring_images(self) -> Mapping[str, str]:
         """Return the id of each image that the Dockerfile names, asking a registry if need be."""
         found = {}
