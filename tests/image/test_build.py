@@ -145,11 +145,9 @@ def test_a_command_in_the_image(begun: Project) -> None:
     assert begun.envkit("run", "--image", "commands", "--version").out == "main --version\n"
 
 
-def test_without_an_environment(
-    published: Index, bare_store: Path, engine: Engine, tmp_path: Path
-) -> None:
+def test_without_an_environment(published: Index, engine: Engine, tmp_path: Path) -> None:
     """As where images are built for others: nothing was installed there, and nothing will be."""
-    machine = images.machine(tmp_path, published, engine, store=bare_store)
+    machine = images.machine(tmp_path, published, engine)
     project = images.project(machine, "never-installed", "alpha-1.1")
     result = images.build(project)
     assert "Fetching 1 distribution" in result.err
