@@ -233,7 +233,7 @@ class Dependencies:
 
         def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
             found = known or context.scan(root, environment=environment)
-            return context.stream(found, extra)
+            return context.stream(found, extra, latest=plan.latest)
 
         return Build(
             dockerfile=plan.dockerfile.text,

@@ -171,7 +171,7 @@ class Execution:
         project = plan.request.project
 
         def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
-            return context.stream(plan.context, extra)
+            return context.stream(plan.context, extra, latest=plan.latest)
 
         return Build(
             dockerfile=plan.dockerfile.text,

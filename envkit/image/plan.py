@@ -111,6 +111,12 @@ class Plan(NamedTuple):
         """The stage that the distributions stand on; None if it is an image."""
         return self.dockerfile.stage(self.foundation)
 
+    @property
+    def latest(self) -> int | None:
+        """The latest time that a packed file has ($SOURCE_DATE_EPOCH), if there is one."""
+        epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
+        return int(epoch) if epoch.isdecimal() else None
+
     def digest(self, *more: object) -> str:
         """Return the digest, in hex, of all that decides the image, with what else does."""
         options = self.options
