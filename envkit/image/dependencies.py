@@ -131,8 +131,6 @@ class Dependencies:
             return f"The builder {self._builder.name} has images of its own"
         if any(platform != own for platform in plan.platforms):
             return f"It is built for another platform than the engine's {own}"
-        if facts.containerd_images:
-            return "The engine keeps images in containerd's store"
         return ""
 
     def _from_store(self, foundation: Image, base: Base) -> tuple[str, str]:

@@ -153,6 +153,15 @@ class Engine:
                     f"The Docker Engine could not {what}: {said}"
                 )
 
+    def export(self, reference: str) -> Iterator[bytes]:
+        """Yield an archive of an image, as `docker save` writes it.
+
+        Raises:
+            ToolError: the engine fails.
+        """
+        with self.speaking.translated(f"export the image {reference!r}"):
+            yield from self.client.get_image(reference)
+
     def tag(self, reference: str, name: str) -> None:
         """Give an image a name more; an image that had it loses it.
 

@@ -146,7 +146,8 @@ class Execution:
             arguments[plans.DEPENDENCIES] = provided.name
         self._show.say(f"Building {plan.tags[0]} with {self._builder.name}")
         built = self._builder.build(self._wish(arguments), self._show.step)
-        image = self._engine.require(built.id)
+        # In containerd's store an image's id is not the one that builders know.
+        image = self._engine.inspect(built.id) or self._engine.require(plan.tags[0])
         for tag in plan.tags:
             if tag not in image.tags:
                 self._engine.tag(image.id, tag)

@@ -15,9 +15,6 @@ from envkit.project import Project
 LOCK = "dev.envkit.lock"
 CODE = "dev.envkit.code"
 
-# On images with distributions from the store: what their layers above the base were made from.
-LAYERS = "dev.envkit.layers"
-
 # OCI image specification, "Pre-Defined Annotation Keys".
 _TITLE = "org.opencontainers.image.title"
 _REVISION = "org.opencontainers.image.revision"
