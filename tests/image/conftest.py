@@ -107,9 +107,6 @@ def locked_registry() -> Iterator[Registry]:
 
 
 def _started(make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
-    try:
-        with Engine(make) as made:
-            base_images.load(made, f"python:{PYTHON}-slim", python)
-            yield made
-    except UnavailableError as reason:
-        lacking(reason)
+    with Engine(make) as made:
+        base_images.load(made, f"python:{PYTHON}-slim", python)
+        yield made
