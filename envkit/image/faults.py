@@ -171,7 +171,8 @@ def said_by_engine(text: str, what: str) -> EnvkitError | None:
     if any(words in low for words in _FULL):
         return RefusedError(
             f"The Docker Engine could not {what}: its disk is full: {_one_line(text)}",
-            f"Make room (`docker system df` shows what uses it), then run this again. {_UNTOUCHED}",
+            "Make room (`docker system df`, `docker builder prune`), then run this again."
+            f" {_UNTOUCHED}",
         )
     return None
 
