@@ -1,0 +1,1 @@
+"""Images, built and run by real engines."""
