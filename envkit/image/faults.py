@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class Speaking:
             raise found from None
 
     def _explained(self, error: Exception, what: str, missing: str) -> EnvkitError | None:
+        if isinstance(error, OSError) and error.errno:
+            return self._no_connection(error, what)
         import docker.credentials
         import docker.errors
         import requests
@@ -89,23 +91,17 @@ class Speaking:
             urllib3.exceptions.HTTPError,
             OSError,
         )
-        if not isinstance(error, known):
-            return None
-        return self._no_connection(error, what)
+        return self._no_connection(error, what) if isinstance(error, known) else None
 
     def _no_connection(self, error: Exception, what: str) -> EnvkitError:
-        import requests
-        import urllib3
-
         causes = list(_causes(error))
-        slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
         system = next((one for one in causes if isinstance(one, OSError) and one.errno), None)
         if isinstance(system, socket.gaierror):
             return self._absent("its name is not known")
-        if isinstance(system, OSError) and system.errno in _LIMITS:
+        if system is not None and system.errno in _LIMITS:
             return refusals.explained(system, what=f"Could not {what}") or self.stopped(what)
-        slow_now = system is None and any(isinstance(one, slow) for one in causes)
-        if slow_now or (system and system.errno == errno.EAGAIN):
+        # A queue of those who wait to be let in that is full says EAGAIN.
+        if system.errno == errno.EAGAIN if system else _is_slow(causes):
             return ToolError(
                 f"The Docker Engine at {self.endpoint} does not answer; could not {what}",
                 "It may be overloaded, or hang: see its log (`journalctl -u docker`), restart it,"
@@ -283,6 +279,14 @@ def _rootless() -> Path | None:
     """Return the socket of an engine that runs without root, if there is one."""
     path = Path(f"/run/user/{os.getuid()}/docker.sock")
     return path if path.is_socket() else None
+
+
+def _is_slow(causes: Sequence[BaseException]) -> bool:
+    import requests
+    import urllib3
+
+    slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    return any(isinstance(one, slow) for one in causes)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from envkit import process
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
 from envkit.image.builders import dockerfile, failure, plain, rawjson, secret, solve
 from envkit.image.builders.build import Build, Built
+from envkit.image.endpoint import settings_folder
 from envkit.image.engine import Engine
 from envkit.image.progress import Event, Finished, Line, Progress, Report
 
@@ -36,7 +37,7 @@ def find(environ: Mapping[str, str]) -> Path | None:
 
     As for the command line, the first that bears the name counts, even if it cannot be run.
     """
-    own = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    own = settings_folder(environ)
     folders = [*_configured(own / "config.json"), own / "cli-plugins", *map(Path, _FOLDERS)]
     for path in (folder / _PLUGIN for folder in folders):
         if os.path.lexists(path):
