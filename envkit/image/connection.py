@@ -147,22 +147,23 @@ class Connection:
         client = self.client
         url = f"{client.base_url}/v{self.api_version}{path}"
         sent = {"Content-Type": "application/x-tar", **(headers or {})}
-        with self.speaking.translated(what):
-            try:
+        try:
+            with (
+                self.speaking.translated(what),
                 # How long the engine may work is not for this to say.
-                answer = client.post(
+                client.post(
                     url, data=sending, params=params, headers=sent, stream=True, timeout=None
-                )
-                with answer:
-                    try:
-                        answer.raise_for_status()
-                    except requests.HTTPError as error:
-                        docker.errors.create_api_error_from_http_exception(error)
-                    yield answer
-            except Exception:
-                if sending.failure:
-                    raise sending.failure from None
-                raise
+                ) as answer,
+            ):
+                try:
+                    answer.raise_for_status()
+                except requests.HTTPError as error:
+                    docker.errors.create_api_error_from_http_exception(error)
+                yield answer
+        except Exception:
+            if sending.failure:
+                raise sending.failure from None
+            raise
 
     def _client(self, version: str) -> docker.APIClient:
         import docker

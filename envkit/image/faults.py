@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,14 +94,14 @@ class Speaking:
         return self._no_connection(error, what) if isinstance(error, known) else None
 
     def _no_connection(self, error: Exception, what: str) -> EnvkitError:
-        causes = list(_causes(error))
+        causes = _causes(error)
         system = next((one for one in causes if isinstance(one, OSError) and one.errno), None)
         if isinstance(system, socket.gaierror):
             return self._absent("its name is not known")
         if system is not None and system.errno in _LIMITS:
             return refusals.explained(system, what=f"Could not {what}") or self.stopped(what)
         # A queue of those who wait to be let in that is full says EAGAIN.
-        if system.errno == errno.EAGAIN if system else _is_slow(causes):
+        if system.errno == errno.EAGAIN if system else is_slow(error):
             return ToolError(
                 f"The Docker Engine at {self.endpoint} does not answer; could not {what}",
                 "It may be overloaded, or hang: see its log (`journalctl -u docker`), restart it,"
@@ -154,6 +154,15 @@ class Speaking:
             f"The Docker Engine's address {self.endpoint}: {_last_words(str(error))}",
             "An address is unix:///path/to/docker.sock or tcp://host:port.",
         )
+
+
+def is_slow(error: BaseException) -> bool:
+    """Return whether the SDK gave up waiting."""
+    import requests
+    import urllib3
+
+    slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    return any(isinstance(one, slow) for one in _causes(error))
 
 
 def said_by_engine(text: str, what: str) -> EnvkitError | None:
@@ -279,14 +288,6 @@ def _rootless() -> Path | None:
     """Return the socket of an engine that runs without root, if there is one."""
     path = Path(f"/run/user/{os.getuid()}/docker.sock")
     return path if path.is_socket() else None
-
-
-def _is_slow(causes: Sequence[BaseException]) -> bool:
-    import requests
-    import urllib3
-
-    slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-    return any(isinstance(one, slow) for one in causes)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
