@@ -115,22 +115,20 @@ def test_the_older_engine_builds(older_engine: Engine, base: str, tmp_path: Path
 
 
 def test_other_base_images(
-    own: Engine, base_images: BaseImages, other_python: Python, tmp_path: Path
+    engine: Engine, base_images: BaseImages, other_python: Python, tmp_path: Path
 ) -> None:
-    base_images.load(own, "other:1", other_python, machines_authorities=True)
-    base_images.load(own, "none:1", None)
+    base_images.load(engine, "other:1", other_python, machines_authorities=True)
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    assert own.ask("run", "--rm", "other:1", "python3", "-c", code) == other_python.version
+    assert engine.ask("run", "--rm", "other:1", "python3", "-c", code) == other_python.version
     bundle = "/etc/ssl/certs/ca-certificates.crt"
-    trusted = own.ask("run", "--rm", "other:1", "cat", bundle)
+    trusted = engine.ask("run", "--rm", "other:1", "cat", bundle)
     assert trusted == Path(bundle).read_text(encoding="utf-8").strip()
-    assert own.docker("run", "--rm", "none:1", "python3").code == 127
-    assert "BEGIN CERTIFICATE" in own.ask("run", "--rm", "none:1", "cat", bundle)
-    ids = own.ask("images", "--no-trunc", "--quiet", "none:1")
-    again = tmp_path / "again"
-    again.mkdir()
-    BaseImages(again).load(own, "none:1", None)
-    assert own.ask("images", "--no-trunc", "--quiet", "none:1") == ids
+    base_images.load(engine, "none:1", None)
+    assert engine.docker("run", "--rm", "none:1", "python3").code == 127
+    assert "BEGIN CERTIFICATE" in engine.ask("run", "--rm", "none:1", "cat", bundle)
+    again = BaseImages(tmp_path).archive("none:1", None)
+    assert again.read_bytes() == base_images.archive("none:1", None).read_bytes()
+    engine.ask("rmi", "other:1")
 
 
 def test_images_are_pushed_and_pulled(
@@ -212,6 +210,8 @@ def test_the_disk_of_an_engine_is_full(
                 result = engine.docker("build", folder, environ=environ)
                 assert result.code == 1
                 assert "No space left on device" in result.text
+            # The container of a step that failed stays, and all that it wrote.
+            engine.ask("container", "prune", "--force")
             engine.ask("run", "--rm", "none:1", "true")
     except UnavailableError as reason:
         lacking(reason)
@@ -229,7 +229,7 @@ def test_images_in_the_store_of_containerd(
         assert engine.ask("run", "--rm", "built:1", "cat", "/greeting") == "hello"
 
 
-# Runs an engine until its standard input ends.
+# Runs the newest engine until its standard input ends.
 LEND = """\
 import sys
 from tests.support import engines
@@ -242,13 +242,10 @@ with engines.Engine(engines.newest()) as engine:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_nothing_is_left(
-    base_images: BaseImages, own: Engine, tmp_path: Path, killed: bool
-) -> None:
+@pytest.mark.usefixtures("newest_make")
+def test_nothing_is_left(base_images: BaseImages, killed: bool) -> None:
     """Of an engine whose tests were killed itself, files are left: nobody can remove them."""
-    base_images.load(own, "none:1", None)
-    archive = str(tmp_path / "none.tar")
-    own.ask("save", "--output", archive, "none:1")
+    archive = str(base_images.archive("none:1", None))
     with subprocess.Popen(
         [sys.executable, "-c", LEND, archive],
         stdin=subprocess.PIPE,

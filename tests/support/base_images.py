@@ -32,13 +32,14 @@ _PACKAGES = (
 
 # Nothing in them is asked for, or only what is already known of packages.
 _LEFT_OUT = re.compile(
-    "usr/share/(doc|man|info|locale|lintian|bash-completion)/.|(proc|sys|dev|run|tmp)/."
+    "usr/share/(doc|man|info|locale|lintian|bash-completion|zoneinfo/(right|posix))/."
+    "|usr/lib/[^/]+/gconv/.|(proc|sys|dev|run|tmp)/."
 )
 
 # Of a Python's standard library, what takes much space and is asked for by no program.
 _TESTS = {"test", "tests", "idlelib", "tkinter", "turtledemo"}
 _NEEDLESS = re.compile(r"_tkinter\.|_\w*test\w*\.cpython|.*\.opt-\d\.pyc|.*\.a$")
-_INSTALLERS = re.compile(r"(pip|setuptools|_distutils_hack|pkg_resources|distutils-precedence)")
+_KEPT = re.compile(r"pip(-[\d.]+\.dist-info)?$")
 
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 
@@ -74,12 +75,19 @@ class BaseImages:
         self, engine: Engine, tag: str, python: Python | None, *, machines_authorities: bool = False
     ) -> None:
         """Let an engine have an image; the arguments are those of `write_archive`."""
+        archive = self.archive(tag, python, machines_authorities=machines_authorities)
+        engine.ask("load", "--input", str(archive))
+
+    def archive(
+        self, tag: str, python: Python | None, *, machines_authorities: bool = False
+    ) -> Path:
+        """Return the archive of an image; the arguments are those of `write_archive`."""
         key = (tag, python, machines_authorities)
         if key not in self._made:
             path = self._folder / f"{len(self._made)}.tar"
             write_archive(path, tag=tag, python=python, machines_authorities=machines_authorities)
             self._made[key] = path
-        engine.ask("load", "--input", str(self._made[key]))
+        return self._made[key]
 
 
 def write_archive(
@@ -293,8 +301,8 @@ def _add_tree(tree: _Tree, python: Python) -> None:
         below = Path(folder).relative_to(python.prefix)
         inner[:] = [name for name in inner if name not in _TESTS and not name.startswith("config-")]
         if below == Path(library, "site-packages"):
-            inner[:] = [name for name in inner if _INSTALLERS.match(name)]
-            files = [name for name in files if _INSTALLERS.match(name)]  # noqa: PLW2901
+            inner[:] = [name for name in inner if _KEPT.match(name)]
+            files.clear()
         tree.add(Path(folder), str("usr/local" / below))
         for name in files:
             if not _NEEDLESS.match(name):

@@ -53,8 +53,9 @@ def newest() -> Make:
     """Return the newest engine that `get_engines.sh` has brought.
 
     Raises:
-        UnavailableError: there is none on this machine.
+        UnavailableError: there is none on this machine, or none can be started.
     """
+    _make_sure_that_any_starts()
     root = cache() / "engine-26" / "usr"
     if not root.is_dir():
         return distributions()
@@ -66,8 +67,9 @@ def distributions() -> Make:
     """Return the engine that is installed on this machine.
 
     Raises:
-        UnavailableError: there is none.
+        UnavailableError: there is none, or none can be started.
     """
+    _make_sure_that_any_starts()
     folders = (Path("/usr/sbin"), Path("/usr/bin"))
     if not any((folder / "dockerd").is_file() for folder in folders):
         raise UnavailableError("no dockerd: see tests/support/get_engines.sh")
@@ -82,6 +84,13 @@ def cache() -> Path:
     """Return the folder that `get_engines.sh` fills."""
     default = Path.home() / ".cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or default) / "envkit-tests"
+
+
+def _make_sure_that_any_starts() -> None:
+    command = ["unshare", "--mount", "--pid", "--fork", "true"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise UnavailableError(f"engines need an administrator of a machine: {done.stderr.strip()}")
 
 
 def _brought_buildx() -> Path | None:
@@ -122,13 +131,7 @@ class Engine:
             data: a folder for all that it keeps, if that is to be in a filesystem of its own.
             settings: what its `daemon.json` holds.
             flags: what stands behind `dockerd` beside what has to.
-
-        Raises:
-            UnavailableError: this user cannot start any.
         """
-        allowed = ["unshare", "--mount", "--pid", "--fork", "true"]
-        if subprocess.run(allowed, capture_output=True, check=False).returncode:
-            raise UnavailableError("only an administrator can start an engine, and not everywhere")
         self.make = make
         # Not below pytest's folder: the path of a socket has at most 107 bytes (unix(7)).
         self.folder = Path(tempfile.mkdtemp(prefix="envkit-", dir="/var/tmp"))
@@ -149,9 +152,6 @@ class Engine:
         try:
             self.bridge = Bridge().name
             self.start()
-        except OSError as error:
-            self.remove()
-            raise UnavailableError(str(error)) from error
         except BaseException:
             self.remove()
             raise
