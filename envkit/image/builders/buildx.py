@@ -14,6 +14,7 @@ from envkit import process
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
 from envkit.image.builders import dockerfile, failure, plain, rawjson, secret, solve
 from envkit.image.builders.build import Build, Built
+from envkit.image.endpoint import settings_folder
 from envkit.image.engine import Engine
 from envkit.image.progress import Event, Finished, Line, Progress, Report
 
@@ -32,13 +33,15 @@ _ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 def find(environ: Mapping[str, str]) -> Path | None:
-    """Return the plugin that `docker buildx` would run, or None; nothing is started for that."""
-    own = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    """Return the plugin that `docker buildx` would run, or None; nothing is started for that.
+
+    As for the command line, the first that bears the name counts, even if it cannot be run.
+    """
+    own = settings_folder(environ)
     folders = [*_configured(own / "config.json"), own / "cli-plugins", *map(Path, _FOLDERS)]
-    for folder in folders:
-        path = folder / _PLUGIN
-        if path.is_file() and os.access(path, os.X_OK):
-            return path
+    for path in (folder / _PLUGIN for folder in folders):
+        if os.path.lexists(path):
+            return path if _runs(path) else None
     found = shutil.which(_PLUGIN, path=environ.get("PATH", ""))
     return Path(found) if found else None
 
@@ -205,11 +208,13 @@ def _secret_options(secrets: tuple[secret.Secret, ...]) -> list[str]:
 
 def _last_words(lines: list[str]) -> str:
     """Return the error that stands at the end of what was printed."""
-    first = next((at for at, line in enumerate(lines) if line.startswith("ERROR: ")), None)
-    if first is None:
-        return "\n".join(lines[-3:])
-    said = [line for line in lines[first:] if not line.startswith("View build details")]
-    return "\n".join(said)
+    errors = [at for at, line in enumerate(lines) if line.startswith("ERROR: ")]
+    said = lines[errors[-1] :] if errors else lines[-3:]
+    return "\n".join(line for line in said if not line.startswith("View build details"))
+
+
+def _runs(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK) and path.stat().st_size > 0
 
 
 def _configured(path: Path) -> list[Path]:

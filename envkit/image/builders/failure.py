@@ -97,7 +97,7 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     if _FULL in f"{printed}\n{reason}".lower():
         return RefusedError(
             f"{what} failed: the Docker Engine's disk is full{printed and ':'}{printed}",
-            "Make room (`docker system df` shows what uses it), then run this again."
+            "Make room (`docker system df`, `docker builder prune`), then run this again."
             " No image was changed.",
         )
     if code:
