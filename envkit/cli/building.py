@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from envkit.cli.output import Meter, Output
 from envkit.fetching.progress import Progress as Fetching
 from envkit.image.builders import buildx, choice
-from envkit.image.engine import Engine
+from envkit.image.engine import Connecting
 from envkit.image.execution import Execution, Outcome
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
@@ -34,19 +36,22 @@ class Building:
 
     def run(self, plan: Plan) -> Outcome:
         """Build what a plan says."""
-        environ = plan.request.environ
-        with Engine(environ) as engine:
-            builder = choice.choose(plan.options.builder, engine, environ)
-            outcome = Execution(plan, engine, builder, self).run()
+        with self._execution(plan) as execution:
+            outcome = execution.run()
         self._output.clear()
         return outcome
 
     def is_needed(self, plan: Plan) -> bool:
         """Return whether a build would come to another image than the engine has."""
+        with self._execution(plan) as execution:
+            return execution.is_needed()
+
+    @contextmanager
+    def _execution(self, plan: Plan) -> Iterator[Execution]:
         environ = plan.request.environ
-        with Engine(environ) as engine:
-            builder = choice.choose(plan.options.builder, engine, environ)
-            return Execution(plan, engine, builder, self).is_needed()
+        with Connecting(environ) as connecting:
+            builder = choice.choose(plan.options.builder, connecting, environ)
+            yield Execution(plan, connecting, builder, self)
 
     def builder_name(self, plan: Plan) -> str:
         """Return which builder would run, without asking an engine."""

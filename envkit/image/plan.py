@@ -117,13 +117,27 @@ class Plan(NamedTuple):
         epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
         return int(epoch) if epoch.isdecimal() else None
 
-    def digest(self, *more: object) -> str:
-        """Return the digest, in hex, of all that decides the image, with what else does."""
-        options = self.options
-        decided = [__version__, self.dockerfile.text, self.context.digest]
-        tables = [sorted(self.arguments.items()), sorted(self.labels.items())]
-        asked = [options.dependencies, options.builder, options.network, self.platforms]
-        return digest([decided, tables, asked, sorted(self.secrets), more])
+    def inputs(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides the image.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        labels = sorted(self.labels.items())
+        asked = [self.options.builder, self.platforms, sorted(self.secrets)]
+        return digest([self.beneath(ids), self.context.digest, labels, asked])
+
+    def beneath(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides what the image stands on.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        stages = self.dockerfile.beneath(self.foundation) if self.foundation else ()
+        code = self.context.digest if any(map(dockerfiles.reads_context, stages)) else ""
+        decided = [__version__, self.dockerfile.text, self.lock, code]
+        asked = [self.options.dependencies, self.options.network, sorted(self.arguments.items())]
+        return digest([decided, asked, sorted(ids.items())])
 
 
 def make(request: Request, options: Options) -> Plan:

@@ -38,6 +38,10 @@ class Api:
     def name(self) -> str:
         return f"the engine's API ({'BuildKit' if self._buildkit else 'classic builder'})"
 
+    @property
+    def is_apart(self) -> bool:
+        return False
+
     def build(self, build: Build, report: Report) -> Built:
         _refuse_what_it_cannot(build)
         progress = Progress()

@@ -77,6 +77,10 @@ class Builder(Protocol):
     def name(self) -> str:
         """As people are told which one ran."""
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it is a program of its own that has the engine's images."""
+
     def build(self, build: Build, report: Report) -> Built:
         """Build an image; interrupted, it calls off what goes on in the engine.
 

@@ -15,7 +15,7 @@ from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
 from envkit.image.builders import dockerfile, failure, plain, rawjson, secret, solve
 from envkit.image.builders.build import Build, Built
 from envkit.image.endpoint import settings_folder
-from envkit.image.engine import Engine
+from envkit.image.engine import Connecting
 from envkit.image.progress import Event, Finished, Line, Progress, Report
 
 # Where the command line looks for plugins, after the user's own folder and what is configured.
@@ -49,11 +49,13 @@ def find(environ: Mapping[str, str]) -> Path | None:
 class Buildx:
     """Buildx, run directly rather than by `docker`, which saves half of its start."""
 
-    def __init__(self, engine: Engine, environ: Mapping[str, str], builder: str = "") -> None:
+    def __init__(
+        self, connecting: Connecting, environ: Mapping[str, str], builder: str = ""
+    ) -> None:
         """Take the plugin that is there.
 
         Args:
-            engine: the engine that the image is for.
+            connecting: how to reach the engine that the image is for.
             environ: the environment, in which it is run.
             builder: one that `docker buildx ls` lists; by default the one in the engine, which has
                 the engine's images as bases.
@@ -68,12 +70,16 @@ class Buildx:
                 "Install it (https://docs.docker.com/build/install-buildx/), or choose"
                 " --builder api.",
             )
-        self._plugin, self._engine, self._environ = plugin, engine, environ
+        self._plugin, self._connecting, self._environ = plugin, connecting, environ
         self._builder = builder
 
     @property
     def name(self) -> str:
         return f"buildx:{self._builder}" if self._builder else "buildx"
+
+    @property
+    def is_apart(self) -> bool:
+        return not self._builder
 
     def build(self, build: Build, report: Report) -> Built:
         if build.push and not build.tags:
@@ -115,7 +121,7 @@ class Buildx:
                 raise self._failure(said, progress, build)
 
     def _failure(self, said: str, progress: Progress, build: Build) -> EnvkitError:
-        gone = failure.may_be_stopped(said, progress) and self._engine.lost("build the image")
+        gone = failure.may_be_stopped(said, progress) and self._lost()
         if gone:
             return gone
         if self._builder and said.endswith("found") and "no builder" in said:
@@ -123,9 +129,16 @@ class Buildx:
             return MissingError(f"buildx has no builder {self._builder!r}", hint)
         return failure.explained(said, progress, build)
 
+    def _lost(self) -> EnvkitError | None:
+        """Return the error of an engine that is not there, or has stopped; None if it answers."""
+        try:
+            return self._connecting.engine.lost("build the image")
+        except EnvkitError as error:
+            return error
+
     def _options(self, build: Build, folder: Path) -> list[str]:
         single = {
-            "--builder": self._builder or self._engine.endpoint.context,
+            "--builder": self._builder or self._connecting.endpoint.context,
             "--file": str(folder / "Dockerfile"),
             "--iidfile": str(folder / "id"),
             "--metadata-file": str(folder / "metadata"),
