@@ -1,0 +1,111 @@
+"""Engines, and what is built upon in them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from envkit import interpreter
+from envkit.errors import MissingError
+from tests.support import engines
+from tests.support.base_images import BaseImages, Python
+from tests.support.engines import Engine, Make, UnavailableError
+from tests.support.projects import PYTHON
+from tests.support.registries import Registry
+
+# Any of these is another one than the tests run with.
+OTHERS = [minor for minor in ("3.12", "3.13", "3.11", "3.10", "3.14", "3.9") if minor != PYTHON]
+
+
+def lacking(reason: object) -> NoReturn:
+    """Skip a test, as something is not there; in CI it has to be."""
+    if os.environ.get("CI"):
+        pytest.fail(str(reason))
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def base_images(tmp_path_factory: pytest.TempPathFactory) -> BaseImages:
+    """The base images of all engines."""
+    return BaseImages(tmp_path_factory.mktemp("base-images"))
+
+
+@pytest.fixture(scope="session")
+def python() -> Python:
+    """The Python that runs the tests."""
+    return Python.of(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """A Python of another minor version."""
+    cache = tmp_path_factory.mktemp("pythons")
+    for minor in OTHERS:
+        try:
+            found = interpreter.find(minor, cache=cache, environ=os.environ)
+        except MissingError:
+            continue
+        return Python.of(found.executable)
+    lacking("no second Python here")
+
+
+@pytest.fixture(scope="session")
+def newest_make() -> Make:
+    """The programs of the newest engine here."""
+    try:
+        return engines.newest()
+    except UnavailableError as reason:
+        lacking(reason)
+
+
+@pytest.fixture(scope="session")
+def engine(newest_make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
+    """The newest engine, with the base image that `base` names; no test may stop it."""
+    yield from _started(newest_make, base_images, python)
+
+
+@pytest.fixture(scope="session")
+def older_engine(base_images: BaseImages, python: Python) -> Iterator[Engine]:
+    """The distribution's own engine, with the same base image."""
+    try:
+        make = engines.distributions()
+    except UnavailableError as reason:
+        lacking(reason)
+    yield from _started(make, base_images, python)
+
+
+@pytest.fixture(scope="session")
+def base() -> str:
+    """The base image that a project of this Python has unless it says otherwise."""
+    return f"python:{PYTHON}-slim"
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    """A registry of a test's own, with nothing in it."""
+    try:
+        with Registry() as made:
+            yield made
+    except UnavailableError as reason:
+        lacking(reason)
+
+
+@pytest.fixture
+def locked_registry() -> Iterator[Registry]:
+    """A registry of a test's own, which wants to know who uses it."""
+    try:
+        with Registry(locked=True) as made:
+            yield made
+    except UnavailableError as reason:
+        lacking(reason)
+
+
+def _started(make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
+    try:
+        with Engine(make) as made:
+            base_images.load(made, f"python:{PYTHON}-slim", python)
+            yield made
+    except UnavailableError as reason:
+        lacking(reason)

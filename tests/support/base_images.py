@@ -1,0 +1,320 @@
+"""Base images out of this machine's own files, since no registry need be in reach.
+
+They have what the packages of Debian or Ubuntu brought that are named here, and what those depend
+on; and a Python, which may be any on this machine. What is on the machine decides what is in an
+image, to the byte; times are fixed, and names sorted.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import stat
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .engines import Engine
+
+_TIME = 1_700_000_000
+_CREATED = "2023-11-14T22:13:20Z"
+
+# What a slim image of a distribution has, and the libraries that wheels may take for granted.
+_PACKAGES = (
+    *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "debianutils"),
+    *("findutils", "grep", "gzip", "hostname", "libc-bin", "mawk", "netbase", "sed", "tar"),
+    *("tzdata", "libgcc-s1", "libstdc++6"),
+)
+
+# Nothing in them is asked for, or only what is already known of packages.
+_LEFT_OUT = re.compile(
+    "usr/share/(doc|man|info|locale|lintian|bash-completion)/.|(proc|sys|dev|run|tmp)/."
+)
+
+# Of a Python's standard library, what takes much space and is asked for by no program.
+_TESTS = {"test", "tests", "idlelib", "tkinter", "turtledemo"}
+_NEEDLESS = re.compile(r"_tkinter\.|_\w*test\w*\.cpython|.*\.opt-\d\.pyc|.*\.a$")
+_INSTALLERS = re.compile(r"(pip|setuptools|_distutils_hack|pkg_resources|distutils-precedence)")
+
+_CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+
+_ENVIRONMENT = (
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG=C.UTF-8",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python:
+    """A Python on this machine: its version, such as "3.11", and where it is installed."""
+
+    version: str
+    prefix: Path
+
+    @classmethod
+    def of(cls, executable: str) -> "Python":
+        """Return the one that an executable is of, which may be that of an environment."""
+        code = "import sys; print('%d.%d' % sys.version_info[:2], sys.base_prefix)"
+        version, _, prefix = _output(executable, "-c", code).strip().partition(" ")
+        return cls(version=version, prefix=Path(prefix).resolve())
+
+
+class BaseImages:
+    """Archives of images, each of which is made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, Python | None, bool], Path] = {}
+
+    def load(
+        self, engine: Engine, tag: str, python: Python | None, *, machines_authorities: bool = False
+    ) -> None:
+        """Let an engine have an image; the arguments are those of `write_archive`."""
+        key = (tag, python, machines_authorities)
+        if key not in self._made:
+            path = self._folder / f"{len(self._made)}.tar"
+            write_archive(path, tag=tag, python=python, machines_authorities=machines_authorities)
+            self._made[key] = path
+        engine.ask("load", "--input", str(self._made[key]))
+
+
+def write_archive(
+    path: Path, *, tag: str, python: Python | None, machines_authorities: bool = False
+) -> None:
+    """Write an image as `docker load` reads it.
+
+    Args:
+        path: where to.
+        tag: its name.
+        python: which Python it has, if any; as `python3` of `/usr/local/bin`.
+        machines_authorities: whether it trusts whatever certificate authorities this machine
+            trusts; otherwise, those that the distribution does.
+    """
+    tree = _Tree()
+    for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
+        tree.add(file)
+    _add_basics(tree)
+    tree.write(_CERTIFICATES, _authorities(machines_authorities))
+    if python is not None:
+        _add_python(tree, python)
+    layer = tree.layer()
+    digest = hashlib.sha256(layer).hexdigest()
+    config = json.dumps(
+        {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+            "os": "linux",
+            "created": _CREATED,
+            "config": {"Env": _ENVIRONMENT, "Cmd": ["bash"], "WorkingDir": "/"},
+            "history": [{"created": _CREATED, "created_by": "envkit's tests"}],
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        },
+        sort_keys=True,
+    ).encode()
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    listed = [{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    manifest = json.dumps(listed).encode()
+    with tarfile.open(path, "w") as archive:
+        for member, content in (
+            (name, config),
+            ("manifest.json", manifest),
+            ("layer.tar", layer),
+        ):
+            archive.addfile(_member(member, size=len(content)), io.BytesIO(content))
+
+
+class _Tree:
+    """What is in a layer: files of this machine's, and such as are written here."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Path] = {}
+        self._written: dict[str, tuple[bytes, int]] = {}
+        self._links: dict[str, str] = {}
+        self._folders: dict[str, int] = {}
+
+    def add(self, path: Path, name: str = "") -> None:
+        """Add a file, folder or link of the machine's, by default under the name that it has."""
+        name = name or _name(path)
+        if name and not _LEFT_OUT.match(name) and os.path.lexists(path):
+            self._found[name] = path
+
+    def write(self, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Add a file with a content."""
+        self._written[name] = (content, mode)
+
+    def link(self, name: str, target: str) -> None:
+        """Add a symbolic link."""
+        self._links[name] = target
+
+    def folder(self, name: str, mode: int = 0o755) -> None:
+        """Add a folder."""
+        self._folders[name] = mode
+
+    def layer(self) -> bytes:
+        """Return it as an archive."""
+        names = {*self._found, *self._written, *self._links, *self._folders}
+        names |= {str(above) for name in names for above in Path(name).parents} - {"."}
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name in sorted(names):
+                self._pack(archive, name)
+        return packed.getvalue()
+
+    def _pack(self, archive: tarfile.TarFile, name: str) -> None:
+        if name in self._written:
+            content, mode = self._written[name]
+            archive.addfile(_member(name, size=len(content), mode=mode), io.BytesIO(content))
+        elif name in self._links:
+            archive.addfile(_link(name, self._links[name]))
+        elif name in self._folders or name not in self._found:
+            archive.addfile(_folder(name, self._folders.get(name, 0o755)))
+        else:
+            _pack_found(archive, name, self._found[name])
+
+
+def _pack_found(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        archive.addfile(_link(name, os.readlink(path)))
+    elif stat.S_ISDIR(status.st_mode):
+        archive.addfile(_folder(name, stat.S_IMODE(status.st_mode)))
+    elif stat.S_ISREG(status.st_mode):
+        content = path.read_bytes()
+        member = _member(name, size=len(content), mode=stat.S_IMODE(status.st_mode))
+        if "/python3" in name:
+            # Byte-code holds the time of its source.
+            member.mtime = int(status.st_mtime)
+        archive.addfile(member, io.BytesIO(content))
+
+
+def _member(name: str, *, size: int = 0, mode: int = 0o644) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.size, made.mode, made.mtime = size, mode, _TIME
+    return made
+
+
+def _folder(name: str, mode: int) -> tarfile.TarInfo:
+    made = _member(name, mode=mode)
+    made.type = tarfile.DIRTYPE
+    return made
+
+
+def _link(name: str, target: str) -> tarfile.TarInfo:
+    made = _member(name, mode=0o777)
+    made.type, made.linkname = tarfile.SYMTYPE, target
+    return made
+
+
+def _name(path: Path) -> str:
+    """Return where a file of the machine's goes: what is below a link, where that leads."""
+    return str(path.parent.resolve() / path.name).lstrip("/")
+
+
+def _closure(packages: Iterable[str]) -> list[str]:
+    """Return packages that are installed, and the installed ones that they need."""
+    kinds = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    without = [f"--no-{kind}" for kind in kinds]
+    text = _output("apt-cache", "depends", "--recurse", "--installed", *without, *packages)
+    names = {line for line in text.splitlines() if line[:1].isalnum()}
+    form = "${db:Status-Status} ${binary:Package}\n"
+    # It ends with 1 where a name is no package's own, as some are only provided.
+    states = _output("dpkg-query", "--show", f"--showformat={form}", *sorted(names), codes=(0, 1))
+    pairs = (line.split() for line in states.splitlines())
+    return [name for state, name in pairs if state == "installed"]
+
+
+def _files(packages: Sequence[str]) -> Iterator[Path]:
+    """Yield what packages have brought."""
+    for line in sorted({*_output("dpkg-query", "--listfiles", *packages).splitlines()}):
+        if line.startswith("/") and line != "/.":
+            yield Path(line)
+
+
+def _add_basics(tree: _Tree) -> None:
+    """Add what no package lists, as it is made when one is installed."""
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if Path("/", name).is_symlink():
+            tree.add(Path("/", name))
+    for name in ("etc/alternatives/awk", "usr/bin/awk", "etc/nsswitch.conf"):
+        tree.add(Path("/", name))
+    for name in ("passwd", "group"):
+        users = Path("/usr/share/base-passwd", f"{name}.master").read_bytes()
+        tree.write(f"etc/{name}", users)
+    tree.write("etc/shadow", b"root:*:19700:0:99999:7:::\n", 0o640)
+    for name in ("dev", "home", "proc", "run", "sys"):
+        tree.folder(name)
+    tree.folder("root", 0o700)
+    tree.folder("tmp", 0o1777)
+    tree.folder("var/tmp", 0o1777)
+
+
+def _authorities(machines: bool) -> bytes:
+    """Return the certificates of authorities: the machine's, or the distribution's."""
+    if machines:
+        return Path("/", _CERTIFICATES).read_bytes()
+    folder = Path("/usr/share/ca-certificates/mozilla")
+    return b"".join(path.read_bytes().strip() + b"\n" for path in sorted(folder.glob("*.crt")))
+
+
+def _packages_of(python: Python | None) -> Sequence[str]:
+    """Return the packages that a Python comes from, if it does."""
+    if python is None or python.prefix != Path("/usr"):
+        return ()
+    return (f"python{python.version}", f"python{python.version}-venv")
+
+
+def _add_python(tree: _Tree, python: Python) -> None:
+    """Add a Python, and what makes it the one that is found first."""
+    if python.prefix == Path("/usr"):
+        tree.link("usr/local/bin/python3", f"/usr/bin/python{python.version}")
+    else:
+        _add_tree(tree, python)
+        _add_libraries(tree, python)
+        tree.link("usr/local/bin/python3", f"python{python.version}")
+        pip = f'#!/bin/sh\nexec /usr/local/bin/python{python.version} -m pip "$@"\n'
+        tree.write("usr/local/bin/pip", pip.encode(), 0o755)
+    tree.link("usr/local/bin/python", "python3")
+
+
+def _add_tree(tree: _Tree, python: Python) -> None:
+    """Add a Python's own program and library: no headers, tests, or what was installed to it."""
+    library = f"lib/python{python.version}"
+    tree.add(
+        python.prefix / "bin" / f"python{python.version}", f"usr/local/bin/python{python.version}"
+    )
+    for path in (python.prefix / "lib").glob("libpython*.so*"):
+        tree.add(path, f"usr/local/lib/{path.name}")
+        # Where it is looked for without more ado (ld.so(8)).
+        tree.link(f"usr/lib/{path.name}", f"/usr/local/lib/{path.name}")
+    for folder, inner, files in os.walk(python.prefix / library):
+        below = Path(folder).relative_to(python.prefix)
+        inner[:] = [name for name in inner if name not in _TESTS and not name.startswith("config-")]
+        if below == Path(library, "site-packages"):
+            inner[:] = [name for name in inner if _INSTALLERS.match(name)]
+            files = [name for name in files if _INSTALLERS.match(name)]  # noqa: PLW2901
+        tree.add(Path(folder), str("usr/local" / below))
+        for name in files:
+            if not _NEEDLESS.match(name):
+                tree.add(Path(folder, name), str("usr/local" / below / name))
+
+
+def _add_libraries(tree: _Tree, python: Python) -> None:
+    """Add the shared libraries of the machine's that a Python needs."""
+    modules = python.prefix.glob(f"lib/python{python.version}/lib-dynload/*.so")
+    needing = [path for path in modules if not _NEEDLESS.match(path.name)]
+    needing += [python.prefix / "bin" / f"python{python.version}"]
+    text = _output("ldd", *map(str, needing))
+    for found in sorted({*re.findall(r"=> (/\S+)", text)}):
+        path = Path(found)
+        if python.prefix not in path.parents:
+            tree.add(path)
+            tree.add(path.resolve())
+
+
+def _output(*command: str, codes: Sequence[int] = (0,)) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
+    assert done.returncode in codes, f"{command[0]}: {done.stderr}"
+    return done.stdout
