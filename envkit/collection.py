@@ -171,6 +171,9 @@ def unused(store: Store, users: Sequence[User]) -> Iterator[Unused]:
     for path in _children(store.ready):
         if path.name not in shelves:
             yield Unused(path, "folders linked ahead", path.stat().st_mtime)
+    for path in _children(store.archives):
+        name = next((one.name for one in _children(path)), path.name)
+        yield Unused(path, f"{name}, fetched for an image", path.stat().st_mtime)
     for path in _children(store.set_aside):
         yield Unused(path, f"{manifest.title(str(path))}, found altered", path.stat().st_mtime)
     for user in users:

@@ -10,11 +10,13 @@ from envkit.environment import halves
 from envkit.environment.halves import Half
 from envkit.environment.home import Home
 from envkit.errors import EnvkitError, UsageError
+from envkit.image import freshness
+from envkit.image.freshness import Freshness
 from envkit.installation import composition
 from envkit.installation import plan as plans
 from envkit.installation.plan import Plan, Request
 from envkit.locks import compiler
-from envkit.project import Group, Project
+from envkit.project import DEFAULT_GROUP, Group, Project
 
 LockState = Literal["fresh", "stale", "missing", "unreadable"]
 EnvironmentState = Literal["current", "absent", "foreign", "unfinished", "different", "unknown"]
@@ -40,6 +42,7 @@ class Status(NamedTuple):
         python: the version of the interpreter, if it is known.
         changes: what `envkit install` would change.
         drift: path and kind of what somebody changed in an environment that is otherwise right.
+        image: how the image that was built last stands to lock and code; None if none was.
     """
 
     project: str
@@ -49,10 +52,11 @@ class Status(NamedTuple):
     python: str
     changes: tuple[Change, ...]
     drift: tuple[tuple[str, str], ...]
+    image: Freshness | None
 
     @property
     def good(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs; an image is older than the code as soon as that is worked on."""
         fresh = all(one.state == "fresh" for one in self.locks)
         return fresh and self.environment == "current" and not self.drift
 
@@ -88,7 +92,17 @@ def inspect(request: Request) -> Status:
         python=python,
         changes=changes,
         drift=drift,
+        image=_image(request),
     )
+
+
+def _image(request: Request) -> Freshness | None:
+    """Return how the image that was built last stands; None if none was, or there is no lock."""
+    request = request._replace(groups=(request.project.group(DEFAULT_GROUP),))
+    try:
+        return freshness.of(request) if freshness.last_built(request) else None
+    except UsageError:
+        return None
 
 
 def _lock_status(project: Project, group: Group) -> LockStatus:

@@ -13,7 +13,7 @@ import click
 from envkit import project, render
 from envkit.cli.building import Building
 from envkit.cli.output import Output, answer
-from envkit.errors import EXIT_DONE, UsageError
+from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.image import plan as plans
 from envkit.image.plan import Options, Plan
 from envkit.installation.plan import Request
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     default="auto",
     help="plain: print each line of each step, as for CI.",
 )
+@click.option("--check", is_flag=True, help="Build nothing; exit 1 if it would be another image.")
 @click.option("-n", "--dry-run", is_flag=True, help="Build nothing; print what would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
@@ -63,6 +64,7 @@ def build(
     labels: tuple[str, ...],
     offline: bool,
     progress: str,
+    check: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -93,6 +95,10 @@ def build(
     if dry_run:
         _show_plan(plan, building, as_json=as_json)
         return EXIT_DONE
+    if check:
+        needed = building.is_needed(plan)
+        output.say("The image is not what would be built" if needed else "Nothing would be built")
+        return EXIT_DIFFERENCE if needed else EXIT_DONE
     outcome = building.run(plan)
     if as_json:
         click.echo(render.as_json(outcome))

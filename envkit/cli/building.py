@@ -41,6 +41,13 @@ class Building:
         self._output.clear()
         return outcome
 
+    def is_needed(self, plan: Plan) -> bool:
+        """Return whether a build would come to another image than the engine has."""
+        environ = plan.request.environ
+        with Engine(environ) as engine:
+            builder = choice.choose(plan.options.builder, engine, environ)
+            return Execution(plan, engine, builder, self).is_needed()
+
     def builder_name(self, plan: Plan) -> str:
         """Return which builder would run, without asking an engine."""
         wish = plan.options.builder

@@ -16,6 +16,7 @@ _BUCKETS = {
     "wheels-v1": "unpacked wheels",
     "builds-v1": "built here",
     "bytecode-v1": "byte-code",
+    "archives-v1": "fetched for images",
     "skeletons-v1": "empty environments",
     "ready-v1": "folders linked ahead",
     "spares-v1": "spares of projects",

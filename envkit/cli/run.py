@@ -17,13 +17,21 @@ _PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": Fals
 
 
 @click.command(context_settings=_PASS_THROUGH)
+@click.option("--image", "in_image", is_flag=True, help="In a container of the image built last.")
+@click.option("--stale", is_flag=True, help="Even if that is older than the lock or the code.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def run(output: Output, command: tuple[str, ...]) -> None:
+def run(output: Output, in_image: bool, stale: bool, command: tuple[str, ...]) -> None:
     """Run a command in the environment: `envkit run -- python train.py`.
 
     The command takes this one's place: its exit code, its signals and the terminal are its own.
     """
+    if in_image:
+        from envkit.cli import container
+
+        container.run(command, stale=stale)
+    if stale:
+        raise UsageError("--stale has a meaning with --image only")
     found = _ready_project(output)
     environ = activation.environment(str(found.environment), os.environ)
     if command[0].endswith(".py") and Path(command[0]).is_file():

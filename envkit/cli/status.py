@@ -58,6 +58,11 @@ def _show(result: Status) -> None:
         answer(f"  {kind}: {path}")
     if len(result.drift) > _FEW:
         answer(f"  … {len(result.drift)} paths in all")
+    if result.image:
+        hints = {"stale": "older than {}: `envkit build`", "missing": "{}", "unknown": "{}"}
+        hint = hints.get(result.image.state, "").format(" and ".join(result.image.reasons))
+        right = result.image.state == "current"
+        _line("image", result.image.state, right, result.image.name, hint)
 
 
 def _line(what: str, state: str, good: bool, detail: str, hint: str) -> None:

@@ -61,10 +61,9 @@ class Batch:
             ToolError: pip cannot bring or build something.
             IntegrityError: what came is not what the lock names.
         """
-        self._folder.mkdir()
         kind = hashlib.sha256(self._interpreter.compatibility.encode()).hexdigest()[:16]
         found = []
-        for pin, path, sha256 in self._download(pins):
+        for pin, path, sha256 in self.download(pins):
             if path.suffix == ".whl":
                 found.append(Archive(pin, path, sha256))
             else:
@@ -72,8 +71,14 @@ class Batch:
                 found.append(Archive(pin, built, digest.sha256(built), f"{sha256}-{kind}"))
         return found
 
-    def _download(self, pins: Sequence[Pin]) -> list[tuple[Pin, Path, str]]:
-        """Return each pin's file, whose hash pip has compared with the lock's, and that hash."""
+    def download(self, pins: Sequence[Pin]) -> list[tuple[Pin, Path, str]]:
+        """Return each pin's file, whose hash pip has compared with the lock's, and that hash.
+
+        Raises:
+            ToolError: pip cannot bring something.
+            IntegrityError: what came is not what the lock names.
+        """
+        self._folder.mkdir()
         controls = filter(None, (control(pin.name, pin.form) for pin in pins))
         lines = [*controls, *(pin.requirement() for pin in pins)]
         listed = pip.requirement_file(self._folder, lines)

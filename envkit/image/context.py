@@ -6,7 +6,8 @@ import hashlib
 import heapq
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,6 @@ _KINDS = {
     stat.S_IFREG: tar.FILE,
     stat.S_IFDIR: tar.FOLDER,
     stat.S_IFLNK: tar.LINK,
-    stat.S_IFIFO: tar.FIFO,
 }
 
 # In bytes: as much is handed on at once.
@@ -33,7 +33,7 @@ _LARGEST = 5
 
 
 class Member(NamedTuple):
-    """A file, folder, symbolic link or named pipe of a context.
+    """A file, folder or symbolic link of a context.
 
     Attributes:
         name: its path below the root, as the filesystem has it.
@@ -87,12 +87,18 @@ class Context:
 
 
 def scan(
-    root: Path, *, environment: str, dockerfile: str = "Dockerfile", memory: Path | None = None
+    root: Path,
+    *,
+    environment: str,
+    dockerfile: str = "Dockerfile",
+    memory: Path | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> Context:
     """Return what of a folder an image is made from.
 
-    What is left out is not entered. Links are taken as they are, wherever they lead, and sockets
-    are passed over, as Docker does; a hard link is a file of its own.
+    What is left out is not entered. Links are taken as they are, wherever they lead; a hard link is
+    a file of its own. Sockets and named pipes are passed over: Docker's old builder does so with
+    sockets, BuildKit with pipes.
 
     Args:
         root: the folder.
@@ -100,6 +106,7 @@ def scan(
         dockerfile: the path of the Dockerfile, relative to it.
         memory: a file in which it is kept what the files were, so that only those are read again
             that may have changed.
+        clock: returns the time, in nanoseconds since the epoch.
 
     Raises:
         UsageError: there is something that cannot be packed, or a line of `.dockerignore` that is
@@ -108,8 +115,10 @@ def scan(
     """
     never = {os.fsencode(environment.strip("/") + suffix) for suffix in _BESIDE}
     place = os.fsencode(root)
+    known = digests.Digests(memory, clock())
     found = walk(place, ignore.read(root, dockerfile), {*never, _OWN})
-    members = list(_members(place, found, memory))
+    members = list(_members(place, found, known))
+    known.save()
     return Context(root=root, members=members, digest=_digest(members))
 
 
@@ -128,15 +137,14 @@ def rules(root: Path, *, environment: str, dockerfile: str = "Dockerfile") -> st
     """
     always = [f"**/{os.fsdecode(name)}" for name in sorted(NEVER)]
     always += [environment.strip("/") + suffix for suffix in _BESIDE]
-    text = ignore.text(root, dockerfile)
-    return "\n".join([text, *always, os.fsdecode(_OWN), ""])
+    written = ignore.text(root, dockerfile)
+    return "\n".join([written, *always, os.fsdecode(_OWN), ""])
 
 
 def _members(
-    root: bytes, found: Sequence[tuple[bytes, os.stat_result]], memory: Path | None
+    root: bytes, found: Sequence[tuple[bytes, os.stat_result]], known: digests.Digests
 ) -> Iterator[Member]:
     """Yield what was found, except for what has gone since."""
-    known = digests.Digests(memory)
     for name, status in found:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), b"")
         path = os.path.join(root, name)
@@ -148,7 +156,7 @@ def _members(
                 yield _member(name, kind, status, link=os.readlink(path))
             elif kind:
                 yield _member(name, kind, status)
-            elif not stat.S_ISSOCK(status.st_mode):
+            elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
                 raise UsageError(
                     f"{os.fsdecode(path)} is a device, which an image's context cannot have",
                     f"Add {os.fsdecode(name)} to .dockerignore.",
@@ -156,7 +164,6 @@ def _members(
         except OSError as error:
             if not reading.has_gone(error):
                 raise reading.refused(error, path, name) from None
-    known.save()
 
 
 def _member(
@@ -202,18 +209,23 @@ def stream(
             ($SOURCE_DATE_EPOCH, reproducible-builds.org).
 
     Raises:
-        UsageError: a file is not what it was; the archive is then without an end.
+        UsageError: a file is not what it was; what there is of an archive cannot be read as one.
         RefusedError: the system refuses.
     """
+    held = b""
     pieces: list[bytes] = []
     size = 0
     for piece in _pieces(context, extra, latest):
         pieces.append(piece)
         size += len(piece)
         if size >= _PIECE:
-            yield b"".join(pieces)
+            # An archive that breaks off between two members passes for a whole one. If there is no
+            # next piece, the last byte of this one is missing.
+            whole = held + b"".join(pieces)
+            held = whole[-1:]
+            yield whole[:-1]
             pieces, size = [], 0
-    yield b"".join((*pieces, tar.END))
+    yield held + b"".join((*pieces, tar.END))
 
 
 def _pieces(

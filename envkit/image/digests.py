@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import struct
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,16 +33,17 @@ _GRANULE = 2 * 10**9
 class Digests:
     """The sha256 of files, read where they are not known or may have changed."""
 
-    def __init__(self, memory: Path | None) -> None:
+    def __init__(self, memory: Path | None, now: int) -> None:
         """Begin with what is known from the last time.
 
         Args:
-            memory: where it is kept; nowhere by default.
+            memory: where it is kept, if anywhere.
+            now: the time, in nanoseconds since the epoch, before which nothing has been read.
         """
         self._memory = memory
         self._known = _load(memory) if memory else {}
         self._kept: dict[bytes, _Entry] = {}
-        self._settled = time.time_ns() - _GRANULE
+        self._settled = now - _GRANULE
 
     def of(self, name: bytes, path: bytes, status: os.stat_result) -> tuple[bytes, int]:
         """Return the digest of a file's content, and its size.

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from envkit import refusals
-from envkit.errors import MissingError, NoWheelError, UsageError
-from envkit.fetching.progress import Progress as Fetching
-from envkit.image import bases, content, context, dockerfile, images, record
+from envkit.image import context, images, record
 from envkit.image import plan as plans
-from envkit.image.assembly import Assembly
 from envkit.image.builders.build import Build, Builder
+from envkit.image.dependencies import Dependencies, Provided, Show
 from envkit.image.engine import Engine
 from envkit.image.images import Image
-from envkit.image.layers import Layer
 from envkit.image.plan import Plan
-from envkit.image.progress import Event
 from envkit.image.pushing import Pushed
 from envkit.image.record import Record
 
-# What the stage is called, as an image, that distributions stand on.
-_BASE = "envkit/base"
-
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
-
-
-class Show(Protocol):
-    """Whom a build tells what it does."""
-
-    def say(self, text: str) -> None:
-        """Take a line before what can take time."""
-
-    def fetching(self, progress: Fetching) -> None:
-        """Take the progress of fetching wheels."""
-
-    def loading(self, layer: Layer, done: int) -> None:
-        """Take how many bytes of a layer the engine has been handed."""
-
-    def step(self, event: Event) -> None:
-        """Take what a builder, or a registry, does."""
 
 
 class Added(NamedTuple):
@@ -95,7 +72,6 @@ class Execution:
         self._engine = engine
         self._builder = builder
         self._show = show
-        self._used: list[str] = []
 
     def run(self) -> Outcome:
         """Build, tag and push, unless the engine has just this image already.
@@ -112,6 +88,19 @@ class Execution:
             pushed = tuple(self._engine.push(tag, self._show.step) for tag in plan.tags)
             outcome = outcome._replace(pushed=pushed)
         return outcome
+
+    def is_needed(self) -> bool:
+        """Return whether a build would come to another image than the engine has.
+
+        Nothing is changed, and no registry is asked.
+        """
+        before = record.read(Path(self._plan.home.image))
+        found = {name: self._engine.inspect(name) for name in self._plan.images}
+        ids = {name: image.id for name, image in found.items() if image}
+        inputs = self._plan.digest(sorted(ids.items()))
+        return (
+            before is None or before.inputs != inputs or self._engine.inspect(before.image) is None
+        )
 
     def _bring_images(self) -> Mapping[str, str]:
         """Return the id of each image that the Dockerfile names, asking a registry if need be."""
@@ -151,8 +140,10 @@ class Execution:
 
     def _build(self, before: Record | None, inputs: str, ids: Mapping[str, str]) -> Outcome:
         plan = self._plan
-        kind, handed = self._dependencies(ids)
-        arguments = {**plan.arguments, **({plans.DEPENDENCIES: handed} if handed else {})}
+        provided = Dependencies(plan, self._engine, self._builder, ids, self._show).provide()
+        arguments = dict(plan.arguments)
+        if provided.name:
+            arguments[plans.DEPENDENCIES] = provided.name
         self._show.say(f"Building {plan.tags[0]} with {self._builder.name}")
         built = self._builder.build(self._wish(arguments), self._show.step)
         image = self._engine.require(built.id)
@@ -167,103 +158,33 @@ class Execution:
             before=before.size if before else None,
             layers=len(image.layers),
             added=tuple(self._added(image, layers)),
-            dependencies=kind,
+            dependencies=provided.kind,
             builder=built.builder,
             changed=before is None or before.image != image.id,
             pushed=(),
         )
-        self._remember(image, inputs, kind, before)
+        self._remember(image, inputs, provided, before)
         return outcome
 
-    def _dependencies(self, ids: Mapping[str, str]) -> tuple[str, str]:
-        """Provide the distributions: return where they come from, and the image that has them."""
-        plan = self._plan
-        wish = plan.options.dependencies
-        if not plan.foundation:
-            if wish != "auto":
-                raise UsageError(
-                    f"--deps {wish}: {plans.DOCKERFILE} has no ARG {plans.DEPENDENCIES} that names "
-                    "a stage of it",
-                    f"See the {plans.DOCKERFILE} that `envkit init` writes.",
-                )
-            return "Dockerfile", ""
-        if wish == "pip":
-            return "pip", ""
-        foundation = self._foundation(ids)
-        try:
-            base = bases.ask(
-                self._engine,
-                foundation,
-                name=self._base_name(),
-                cache=plan.request.store.interpreters,
-            )
-            content.check(plan.request, base, self._base_name())
-            assembled = Assembly(
-                self._engine,
-                plan.request,
-                fetching=self._show.fetching,
-                loading=self._show.loading,
-                say=self._show.say,
-            ).make(foundation, base)
-        except (NoWheelError, MissingError) as error:
-            if wish == "store":
-                raise
-            self._show.say(f"{error.message}; pip installs in the image")
-            return "pip", ""
-        self._used.append(assembled.name)
-        return "store", assembled.name
-
-    def _foundation(self, ids: Mapping[str, str]) -> Image:
-        """Return the image that distributions stand on, building its stage if it is one."""
-        plan = self._plan
-        if plan.stage is None:
-            return self._engine.require(plan.foundation)
-        beneath = plan.dockerfile.beneath(plan.foundation)
-        reads = any(map(dockerfile.reads_context, beneath))
-        key = plans.digest(
-            [
-                [[stage.parent, *stage.instructions] for stage in beneath],
-                sorted(plan.arguments.items()),
-                sorted(ids.items()),
-                plan.context.digest if reads else "",
-            ]
-        )
-        name = f"{_BASE}:{key[:16]}"
-        self._used.append(name)
-        found = None if plan.options.no_cache else self._engine.inspect(name)
-        if found is None:
-            self._show.say(f"Building the stage {plan.foundation} with {self._builder.name}")
-            wish = self._wish(plan.arguments, target=plan.foundation, name=name)
-            self._builder.build(wish, self._show.step)
-            found = self._engine.require(name)
-        return found
-
-    def _base_name(self) -> str:
-        """Return what people call the base."""
-        images = self._plan.images
-        return images[0] if len(images) == 1 else f"the stage {self._plan.foundation}"
-
-    def _wish(self, arguments: Mapping[str, str], *, target: str = "", name: str = "") -> Build:
+    def _wish(self, arguments: Mapping[str, str]) -> Build:
         plan, options = self._plan, self._plan.options
+        project = plan.request.project
 
         def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
-            return context.stream(plan.context, extra)
+            return context.stream(plan.context, extra, latest=plan.latest)
 
         return Build(
             dockerfile=plan.dockerfile.text,
-            root=plan.request.project.root,
+            root=project.root,
             pack=pack,
-            ignore=context.rules(
-                plan.request.project.root, environment=plan.request.project.environment.name
-            ),
-            target=target,
+            ignore=context.rules(project.root, environment=project.environment.name),
             arguments=arguments,
-            labels={} if target else plan.labels,
-            tags=(name,) if name else plan.tags,
+            labels=plan.labels,
+            tags=plan.tags,
             platforms=plan.platforms,
             secrets=plan.secrets,
             cache_from=options.cache_from,
-            cache_to=() if target else options.cache_to,
+            cache_to=options.cache_to,
             no_cache=options.no_cache,
             network=options.network,
         )
@@ -275,9 +196,12 @@ class Execution:
             if layer not in before:
                 yield Added(made[number].command, made[number].size) if made else Added(layer, 0)
 
-    def _remember(self, image: Image, inputs: str, kind: str, before: Record | None) -> None:
+    def _remember(
+        self, image: Image, inputs: str, provided: Provided, before: Record | None
+    ) -> None:
         """Write down what was built, and let go of images that nothing stands on any more."""
-        older = [name for name in (before.intermediate if before else ()) if name not in self._used]
+        used = provided.used
+        older = [name for name in (before.intermediate if before else ()) if name not in used]
         for name in older[_KEPT:]:
             self._engine.remove(name)
         known = Record(
@@ -286,8 +210,8 @@ class Execution:
             size=image.size,
             layers=image.layers,
             inputs=inputs,
-            dependencies=kind,
-            intermediate=(*self._used, *older[:_KEPT]),
+            dependencies=provided.kind,
+            intermediate=(*used, *older[:_KEPT]),
         )
         self._plan.home.register()
         path = Path(self._plan.home.image)

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from envkit import git
+from envkit.errors import UsageError
 from envkit.project import Project
 
 # Ours: the sha256 of the lock that the image has the distributions of, and of the code in it.
@@ -55,8 +56,17 @@ def of(
 
 
 def lock_digest(lock: Path) -> str:
-    """Return the digest of a lock, as an image is labelled with it: "sha256:…"."""
-    return f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+    """Return the digest of a lock, as an image is labelled with it: "sha256:…".
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    try:
+        return f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise UsageError(
+            f"{lock}: cannot be read: {error.strerror}", "Run `envkit lock`."
+        ) from None
 
 
 def _time(environ: Mapping[str, str]) -> str:

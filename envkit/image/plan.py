@@ -86,6 +86,7 @@ class Plan(NamedTuple):
         platforms: what it is built for; the engine's own if there is none.
         secrets: the secrets of the build.
         context: what of the project's folder it is made from.
+        lock: the digest of its lock.
         foundation: what its distributions stand on: a stage, or the name of an image; empty where
             the Dockerfile has no place for distributions that are handed in.
         images: the images that the Dockerfile names.
@@ -101,6 +102,7 @@ class Plan(NamedTuple):
     platforms: tuple[str, ...]
     secrets: tuple[str, ...]
     context: Context
+    lock: str
     foundation: str
     images: tuple[str, ...]
 
@@ -108,6 +110,12 @@ class Plan(NamedTuple):
     def stage(self) -> Stage | None:
         """The stage that the distributions stand on; None if it is an image."""
         return self.dockerfile.stage(self.foundation)
+
+    @property
+    def latest(self) -> int | None:
+        """The latest time that a packed file has ($SOURCE_DATE_EPOCH), if there is one."""
+        epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
+        return int(epoch) if epoch.isdecimal() else None
 
     def digest(self, *more: object) -> str:
         """Return the digest, in hex, of all that decides the image, with what else does."""
@@ -162,6 +170,7 @@ def make(request: Request, options: Options) -> Plan:
         platforms=options.platforms or settings.platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
+        lock=lock_digest,
         foundation=_foundation(dockerfile, arguments),
         images=dockerfile.images(arguments),
     )

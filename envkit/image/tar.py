@@ -14,7 +14,6 @@ FILE = b"0"
 HARDLINK = b"1"
 LINK = b"2"
 FOLDER = b"5"
-FIFO = b"6"
 
 # What follows the last member.
 END = bytes(1024)

@@ -71,7 +71,7 @@ def fetch(
 
         try:
             left = []
-            for fetched in _direct(store, pins, interpreter, root, environ, folder, progress):
+            for fetched in direct_wheels(store, pins, interpreter, root, environ, folder, progress):
                 if fetched.path:
                     unpack(Archive(fetched.pin, fetched.path, fetched.sha256))
                 else:
@@ -112,7 +112,7 @@ def _deal(pins: Sequence[Pin], workers: int) -> Iterator[Sequence[Pin]]:
         yield pins[start::count]
 
 
-def _direct(
+def direct_wheels(
     store: Store,
     pins: Sequence[Pin],
     interpreter: Interpreter,

@@ -82,6 +82,11 @@ class Store(NamedTuple):
         return self.root / "skeletons-v1"
 
     @property
+    def archives(self) -> Path:
+        """Wheels and sdists as they were fetched, for pip to install in images."""
+        return self.root / "archives-v1"
+
+    @property
     def tools(self) -> Path:
         """Environments that hold tools for interpreters which envkit's own do not support."""
         return self.root / "tools-v1"
