@@ -66,4 +66,5 @@ class Home:
             folder = os.path.dirname(self.spare)
             os.makedirs(folder, exist_ok=True)
             stamp.replace(f"{folder}/.gitignore", "*\n")
+        os.makedirs(os.path.dirname(self._registration), exist_ok=True)
         stamp.replace(self._registration, self._root)

@@ -79,7 +79,6 @@ def ask(engine: Engine, image: Image, *, name: str, cache: Path) -> Base:
         complaint = ended.stderr.strip().rpartition("\n")[2]
         raise MissingError(f"The python3 of {name} does not run: {complaint}", hint)
     found = _base(ended.stdout, cache)
-    cache.mkdir(parents=True, exist_ok=True)
     write_whole(remembered, json.dumps({"answer": ended.stdout}))
     return found
 
