@@ -125,9 +125,13 @@ def _report(output: Output, outcome: Outcome, seconds: float) -> None:
     for layer in outcome.added:
         output.say(f"  + {bytes_text(layer.size):>9}  {_made_by(layer.made_by)}")
     for pushed in outcome.pushed:
-        sent = f"{count(pushed.layers, 'layer')} sent, {pushed.had} there already"
-        output.say(f"Pushed {pushed.name}: {sent}")
+        sent = f": {count(pushed.layers, 'layer')} sent, {pushed.had} there already"
+        output.say(f"Pushed {pushed.name}{sent if outcome.layers else ''}")
     names = ", ".join(outcome.tags)
+    if not outcome.layers:
+        output.say(f"Built {names} in {seconds_text(seconds)}, {outcome.builder}")
+        answer(outcome.image)
+        return
     size = bytes_text(outcome.size) + _difference(outcome)
     new = f"{len(outcome.added)} of {outcome.layers} layers new"
     what = f"{new}, {outcome.builder}" if outcome.builder else "nothing had changed"

@@ -13,8 +13,11 @@ from envkit.image.engine import Connecting
 from envkit.image.execution import Execution, Outcome
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
-from envkit.image.progress import Event, Finished, Line, Progress, Started
-from envkit.quantities import bytes_text, seconds_text
+from envkit.image.progress import Event, Finished, Line, Progress, Started, Step
+from envkit.quantities import bytes_text, seconds_text, whole_seconds_text
+
+# So much of a step's name is shown in one line.
+_NAME = 80
 
 
 class Building:
@@ -72,32 +75,38 @@ class Building:
         )
 
     def loading(self, layer: Layer, done: int) -> None:
-        self._draw(f"Handing over {layer.title}  {bytes_text(done)}")
+        self._draw(f"Handing over {layer.title}  {bytes_text(done)} of {bytes_text(layer.size)}")
 
     def step(self, event: Event) -> None:
         self._progress(event)
         if self._plain:
             self._print(event)
             return
-        if isinstance(event, Finished) and event.outcome == "done" and event.step in self._started:
-            self._tell_done(event)
         if isinstance(event, Started):
             self._started[event.step] = time.monotonic()
-        running = self._progress.running
-        if running:
-            last = running[-1]
-            done, total = last.transferred
-            moved = f"  {bytes_text(done)}" if done else ""
-            moved += f" of {bytes_text(total)}" if total else ""
-            line = f"  {last.lines[-1]}" if last.lines else ""
-            self._draw(f"{last.name}{moved}{line}")
+        elif isinstance(event, Finished) and event.outcome == "done":
+            self._tell_done(event)
+        for step, one in reversed(self._progress.steps.items()):
+            if one.state == "running":
+                self._draw(self._line(step, one))
+                return
+
+    def _line(self, name: str, step: Step) -> str:
+        """Return what is drawn of a step: for how long it has run, its bytes, its last line."""
+        began = self._started.get(name, time.monotonic())
+        line = f"{step.name[:_NAME]}  {whole_seconds_text(time.monotonic() - began)}"
+        done, total = step.transferred
+        line += f"  {bytes_text(done)}" if done else ""
+        line += f" of {bytes_text(total)}" if done and total else ""
+        return line + (f"  {step.lines[-1]}" if step.lines else "")
 
     def _tell_done(self, event: Finished) -> None:
-        """Leave a line for a step that took long."""
+        """Leave a line for a step of the Dockerfile that took long."""
         step = self._progress.steps[event.step]
-        seconds = event.seconds or time.monotonic() - self._started[event.step]
+        now = time.monotonic()
+        seconds = event.seconds or now - self._started.get(event.step, now)
         if seconds >= 1 and step.name.startswith("["):
-            self._output.say(f"  {step.name[:100]}  {seconds_text(seconds)}")
+            self._output.say(f"  {step.name[:_NAME]}  {seconds_text(seconds)}")
 
     def _print(self, event: Event) -> None:
         step = self._progress.steps[event.step]

@@ -14,12 +14,12 @@ from envkit.image import plan as plans
 from envkit.image.builders.build import Build, Builder, Built
 from envkit.image.images import Image
 from envkit.image.plan import Plan
+from envkit.image.pushing import Pushed
 from envkit.image.record import Record
 
 if TYPE_CHECKING:
     from envkit.image.dependencies import Provided, Show
     from envkit.image.engine import Connecting, Engine
-    from envkit.image.pushing import Pushed
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
@@ -84,6 +84,8 @@ class Execution:
         Raises:
             EnvkitError: something is missing, refused or wrong; the image of before is as it was.
         """
+        if self._plan.is_several:
+            return self._several()
         outcome = self._ahead() or self._unchanged() or self._in_order()
         if self._plan.options.push:
             pushed = tuple(self._engine.push(tag, self._show.step) for tag in self._plan.tags)
@@ -175,6 +177,22 @@ class Execution:
         built = self._run_builder(handed, tags=plan.tags)
         return self._finish(built, ids, kind, handed, used)
 
+    def _several(self) -> Outcome:
+        """Have the builder build for several platforms, and push; the engine keeps nothing."""
+        built = self._run_builder("", tags=self._plan.tags, push=True)
+        return Outcome(
+            image=built.id,
+            tags=self._plan.tags,
+            size=0,
+            before=None,
+            layers=0,
+            added=(),
+            dependencies="Dockerfile",
+            builder=built.builder,
+            changed=True,
+            pushed=tuple(Pushed(tag, built.id) for tag in self._plan.tags),
+        )
+
     def _provide(self, ids: Mapping[str, str]) -> Provided:
         # What it takes to make them is much, and most builds need nothing of it.
         from envkit.image.dependencies import Dependencies
@@ -192,7 +210,7 @@ class Execution:
             found[name] = image.id
         return found
 
-    def _run_builder(self, handed: str, tags: tuple[str, ...]) -> Built:
+    def _run_builder(self, handed: str, *, tags: tuple[str, ...], push: bool = False) -> Built:
         plan, options = self._plan, self._plan.options
         project = plan.request.project
         arguments = {**plan.arguments, **({plans.DEPENDENCIES: handed} if handed else {})}
@@ -216,6 +234,7 @@ class Execution:
                 cache_to=options.cache_to,
                 no_cache=options.no_cache,
                 network=options.network,
+                push=push,
             ),
             self._show.step,
         )

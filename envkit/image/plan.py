@@ -112,6 +112,11 @@ class Plan(NamedTuple):
         return self.dockerfile.stage(self.foundation)
 
     @property
+    def is_several(self) -> bool:
+        """Whether it is for several platforms: one name for several images, kept by a registry."""
+        return len(self.platforms) > 1
+
+    @property
     def latest(self) -> int | None:
         """The latest time that a packed file has ($SOURCE_DATE_EPOCH), if there is one."""
         epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
@@ -166,6 +171,12 @@ def make(request: Request, options: Options) -> Plan:
         memory=Path(home.context),
     )
     lock_digest = labels.lock_digest(request.groups[0].lock)
+    platforms = options.platforms or settings.platforms
+    if len(platforms) > 1 and not options.push:
+        raise UsageError(
+            f"An image for several platforms ({', '.join(platforms)}) is kept by a registry",
+            "Add --push, or choose one with --platform.",
+        )
     return Plan(
         request=request,
         options=options,
@@ -181,7 +192,7 @@ def make(request: Request, options: Options) -> Plan:
             environ=request.environ,
         ),
         tags=_tags(project, options.tags),
-        platforms=options.platforms or settings.platforms,
+        platforms=platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
         lock=lock_digest,

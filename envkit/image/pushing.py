@@ -27,10 +27,10 @@ class Pushed(NamedTuple):
 
     name: str
     digest: str
-    size: int
-    layers: int
-    sent: int
-    had: int
+    size: int = 0
+    layers: int = 0
+    sent: int = 0
+    had: int = 0
 
 
 class Pushing:
