@@ -8,7 +8,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +53,7 @@ class Member(NamedTuple):
     sha256: bytes = b""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """A folder as an image may see it.
 
     Attributes:
@@ -73,11 +71,6 @@ class Context:
     def size(self) -> int:
         """The bytes of all files."""
         return sum(member.size for member in self.members)
-
-    @property
-    def count(self) -> int:
-        """The number of members."""
-        return len(self.members)
 
     @property
     def largest(self) -> list[Member]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,10 +15,12 @@ from envkit.image.images import Image
 from envkit.image.plan import Plan
 from envkit.image.pushing import Pushed
 from envkit.image.record import Record
+from envkit.process import Beside
 
 if TYPE_CHECKING:
+    from envkit.image.connecting import Connecting
     from envkit.image.dependencies import Provided, Show
-    from envkit.image.engine import Connecting, Engine
+    from envkit.image.engine import Engine
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
@@ -121,16 +122,15 @@ class Execution:
             return None
         if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
             return None
-        with ThreadPoolExecutor(1) as beside:
-            looking = beside.submit(self._stands, before)
-            try:
-                built = self._run_builder(before.handed, tags=())
-            except EnvkitError:
-                if looking.result():
-                    raise
-                return None
-            if not looking.result():
-                return None
+        looking = Beside(lambda: self._stands(before))
+        try:
+            built = self._run_builder(before.handed, tags=())
+        except EnvkitError:
+            if looking.result():
+                raise
+            return None
+        if not looking.result():
+            return None
         kind, used = before.dependencies, before.intermediate
         return self._finish(built, before.ids, kind, before.handed, used)
 

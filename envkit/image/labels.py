@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 
 from envkit import git
@@ -67,6 +66,8 @@ def lock_digest(lock: Path) -> str:
 
 
 def _time(environ: Mapping[str, str]) -> str:
+    from datetime import datetime, timezone
+
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
     seconds = int(epoch) if epoch.isdecimal() else datetime.now(timezone.utc).timestamp()
     return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

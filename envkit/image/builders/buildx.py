@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from envkit import process
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image.builders import dockerfile, failure, plain, rawjson, secret, solve
+from envkit.image.builders import dockerfile, rawjson, secret, solve
 from envkit.image.builders.build import Build, Built
+from envkit.image.connecting import Connecting
 from envkit.image.endpoint import settings_folder
-from envkit.image.engine import Connecting
 from envkit.image.progress import Event, Finished, Line, Progress, Report
 
 # Where the command line looks for plugins, after the user's own folder and what is configured.
@@ -104,8 +104,8 @@ class Buildx:
         def locate(name: str) -> int | None:
             return dockerfile.line_of(name, instructions)
 
-        readers: tuple[_Reader, ...] = (_Objects(locate), plain.Reader(locate))
-        for form, reader in zip(("rawjson", "plain"), readers, strict=True):
+        for form in ("rawjson", "plain"):
+            reader = _reader(form, locate)
             progress = Progress()
             telling = _Telling(reader, hidden, progress, report)
             completed = process.run(
@@ -121,6 +121,8 @@ class Buildx:
                 raise self._failure(said, progress, build)
 
     def _failure(self, said: str, progress: Progress, build: Build) -> EnvkitError:
+        from envkit.image.builders import failure
+
         gone = failure.may_be_stopped(said, progress) and self._lost()
         if gone:
             return gone
@@ -177,6 +179,14 @@ class _Reader(Protocol):
     other: list[str]
 
     def heard(self, line: str) -> Iterator[Event]: ...
+
+
+def _reader(form: str, locate: Callable[[str], int | None]) -> _Reader:
+    if form == "rawjson":
+        return _Objects(locate)
+    from envkit.image.builders import plain
+
+    return plain.Reader(locate)
 
 
 class _Objects:

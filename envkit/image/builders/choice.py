@@ -8,7 +8,7 @@ from envkit.errors import UsageError
 from envkit.image.builders import buildx
 from envkit.image.builders.build import Builder
 from envkit.image.builders.buildx import Buildx
-from envkit.image.engine import Connecting
+from envkit.image.connecting import Connecting
 
 WISHES = "auto, buildx, buildx:NAME, api or classic"
 
