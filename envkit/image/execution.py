@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit import refusals
+from envkit.beside import Beside
 from envkit.errors import EnvkitError
 from envkit.image import context, images, record
 from envkit.image import plan as plans
@@ -15,7 +16,6 @@ from envkit.image.images import Image
 from envkit.image.plan import Plan
 from envkit.image.pushing import Pushed
 from envkit.image.record import Record
-from envkit.process import Beside
 
 if TYPE_CHECKING:
     from envkit.image.connecting import Connecting
