@@ -45,6 +45,9 @@ def python() -> Python:
 @pytest.fixture(scope="session")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     """A Python of another minor version."""
+    unpacked = Python.of_other_release()
+    if unpacked is not None and unpacked.version != PYTHON:
+        return unpacked
     cache = tmp_path_factory.mktemp("pythons")
     for minor in OTHERS:
         try:

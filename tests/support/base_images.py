@@ -1,8 +1,9 @@
 """Base images out of this machine's own files, since no registry need be in reach.
 
 They have what the packages of Debian or Ubuntu brought that are named here, and what those depend
-on; and a Python, which may be any on this machine. What is on the machine decides what is in an
-image, to the byte; times are fixed, and names sorted.
+on; and a Python, which may be any on this machine. Or they are another release of it, which is
+unpacked in a folder. What is there decides what is in an image, to the byte; times are fixed, and
+names sorted.
 """
 
 import hashlib
@@ -14,11 +15,13 @@ import re
 import stat
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engines import Engine
+from . import packages
+from .engines import Engine, cache
 
 _TIME = 1_700_000_000
 _CREATED = "2023-11-14T22:13:20Z"
@@ -37,8 +40,10 @@ _LEFT_OUT = re.compile(
 )
 
 # Of a Python's standard library, what takes much space and is asked for by no program.
-_TESTS = {"test", "tests", "idlelib", "tkinter", "turtledemo"}
-_NEEDLESS = re.compile(r"_tkinter\.|_\w*test\w*\.cpython|.*\.opt-\d\.pyc|.*\.a$")
+_NEEDLESS = re.compile(
+    r"(test|tests|idlelib|tkinter|turtledemo|config-.*|__pycache__|.*\.a)$"
+    r"|_tkinter\.|_\w*test\w*\.cpython"
+)
 _KEPT = re.compile(r"pip(-[\d.]+\.dist-info)?$")
 
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
@@ -51,10 +56,14 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Python:
-    """A Python on this machine: its version, such as "3.11", and where it is installed."""
+    """A Python on this machine: its version, such as "3.11", and where it is installed.
+
+    That is below the root folder of its release; another than the machine's is in `root`.
+    """
 
     version: str
     prefix: Path
+    root: Path = Path("/")
 
     @classmethod
     def of(cls, executable: str) -> "Python":
@@ -62,6 +71,17 @@ class Python:
         code = "import sys; print('%d.%d' % sys.version_info[:2], sys.base_prefix)"
         version, _, prefix = _output(executable, "-c", code).strip().partition(" ")
         return cls(version=version, prefix=Path(prefix).resolve())
+
+    @classmethod
+    def of_other_release(cls) -> "Python | None":
+        """Return that of the release which `get_engines.sh` has brought, if it has."""
+        for program in cache().glob("*/usr/bin/python3.*[0-9]"):
+            return cls(
+                version=program.name.removeprefix("python"),
+                prefix=Path("/usr"),
+                root=program.parents[2],
+            )
+        return None
 
 
 class BaseImages:
@@ -102,11 +122,17 @@ def write_archive(
         machines_authorities: whether it trusts whatever certificate authorities this machine
             trusts; otherwise, those that the distribution does.
     """
-    tree = _Tree()
-    for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
-        tree.add(file)
-    _add_basics(tree)
-    tree.write(_CERTIFICATES, _authorities(machines_authorities))
+    root = python.root if python else Path("/")
+    tree = _Tree(root)
+    if root == Path("/"):
+        for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
+            tree.add(file)
+    else:
+        for file in root.rglob("*"):
+            tree.add(file)
+        _configure(tree)
+    _add_basics(tree, root)
+    tree.write(_CERTIFICATES, _authorities(root, machines_authorities))
     if python is not None:
         _add_python(tree, python)
     layer = tree.layer()
@@ -135,17 +161,19 @@ def write_archive(
 
 
 class _Tree:
-    """What is in a layer: files of this machine's, and such as are written here."""
+    """What is in a layer: files below a root folder, and such as are written here."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._found: dict[str, Path] = {}
         self._written: dict[str, tuple[bytes, int]] = {}
         self._links: dict[str, str] = {}
         self._folders: dict[str, int] = {}
 
     def add(self, path: Path, name: str = "") -> None:
-        """Add a file, folder or link of the machine's, by default under the name that it has."""
-        name = name or _name(path)
+        """Add a file, folder or link, by default under the name that it has below the root."""
+        # What is below a link goes to where that leads.
+        name = name or str((path.parent.resolve() / path.name).relative_to(self._root))
         if name and not _LEFT_OUT.match(name) and os.path.lexists(path):
             self._found[name] = path
 
@@ -192,9 +220,6 @@ def _pack_found(archive: tarfile.TarFile, name: str, path: Path) -> None:
     elif stat.S_ISREG(status.st_mode):
         content = path.read_bytes()
         member = _member(name, size=len(content), mode=stat.S_IMODE(status.st_mode))
-        if "/python3" in name:
-            # Byte-code holds the time of its source.
-            member.mtime = int(status.st_mtime)
         archive.addfile(member, io.BytesIO(content))
 
 
@@ -214,11 +239,6 @@ def _link(name: str, target: str) -> tarfile.TarInfo:
     made = _member(name, mode=0o777)
     made.type, made.linkname = tarfile.SYMTYPE, target
     return made
-
-
-def _name(path: Path) -> str:
-    """Return where a file of the machine's goes: what is below a link, where that leads."""
-    return str(path.parent.resolve() / path.name).lstrip("/")
 
 
 def _closure(packages: Iterable[str]) -> list[str]:
@@ -241,16 +261,16 @@ def _files(packages: Sequence[str]) -> Iterator[Path]:
             yield Path(line)
 
 
-def _add_basics(tree: _Tree) -> None:
+def _add_basics(tree: _Tree, root: Path) -> None:
     """Add what no package lists, as it is made when one is installed."""
     for name in ("bin", "sbin", "lib", "lib64"):
-        if Path("/", name).is_symlink():
-            tree.add(Path("/", name))
+        if (root / name).is_symlink():
+            tree.add(root / name)
     for name in ("etc/alternatives/awk", "usr/bin/awk", "etc/nsswitch.conf"):
-        tree.add(Path("/", name))
+        tree.add(root / name)
     for name in ("passwd", "group"):
-        users = Path("/usr/share/base-passwd", f"{name}.master").read_bytes()
-        tree.write(f"etc/{name}", users)
+        users = root / "usr" / "share" / "base-passwd" / f"{name}.master"
+        tree.write(f"etc/{name}", users.read_bytes())
     tree.write("etc/shadow", b"root:*:19700:0:99999:7:::\n", 0o640)
     for name in ("dev", "home", "proc", "run", "sys"):
         tree.folder(name)
@@ -259,11 +279,22 @@ def _add_basics(tree: _Tree) -> None:
     tree.folder("var/tmp", 0o1777)
 
 
-def _authorities(machines: bool) -> bytes:
-    """Return the certificates of authorities: the machine's, or the distribution's."""
+def _configure(tree: _Tree) -> None:
+    """Add what installing does beside unpacking, and a package in a folder that apt looks into."""
+    tree.link("usr/bin/sh", "dash")
+    tree.link("usr/bin/awk", "mawk")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in packages.repository(Path(folder)).items():
+            tree.write(f"srv/packages/{name}", content)
+    source = b"deb [trusted=yes lang=none] file:/srv/packages ./\n"
+    tree.write("etc/apt/sources.list.d/tests.list", source)
+
+
+def _authorities(root: Path, machines: bool) -> bytes:
+    """Return the certificates of authorities: the machine's, or the release's own."""
     if machines:
         return Path("/", _CERTIFICATES).read_bytes()
-    folder = Path("/usr/share/ca-certificates/mozilla")
+    folder = root / "usr" / "share" / "ca-certificates" / "mozilla"
     return b"".join(path.read_bytes().strip() + b"\n" for path in sorted(folder.glob("*.crt")))
 
 
@@ -299,7 +330,7 @@ def _add_tree(tree: _Tree, python: Python) -> None:
         tree.link(f"usr/lib/{path.name}", f"/usr/local/lib/{path.name}")
     for folder, inner, files in os.walk(python.prefix / library):
         below = Path(folder).relative_to(python.prefix)
-        inner[:] = [name for name in inner if name not in _TESTS and not name.startswith("config-")]
+        inner[:] = [name for name in inner if not _NEEDLESS.match(name)]
         if below == Path(library, "site-packages"):
             inner[:] = [name for name in inner if _KEPT.match(name)]
             files.clear()
