@@ -13,7 +13,8 @@ from tests.image.conftest import lacking
 from tests.support import engines, packages, processes
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
-from tests.support.engines import Engine, Make
+from tests.support.engines import Engine
+from tests.support.makes import Make
 from tests.support.projects import PYTHON, run
 from tests.support.registries import PASSWORD, USER, Registry
 
@@ -246,8 +247,8 @@ def test_images_in_the_store_of_containerd(
 # Runs the newest engine until its standard input ends.
 LEND = """\
 import sys
-from tests.support import engines
-with engines.Engine(engines.newest()) as engine:
+from tests.support import engines, makes
+with engines.Engine(makes.newest()) as engine:
     engine.ask("load", "--input", sys.argv[1])
     engine.ask("run", "--detach", "none:1", "sleep", "1000")
     print(engine.folder, engine.bridge, flush=True)

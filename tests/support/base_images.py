@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import stat
 import subprocess
 import tarfile
 import tempfile
@@ -20,10 +19,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import packages
-from .engines import Engine, cache
+from . import layers, packages
+from .engines import Engine
+from .layers import Tree
+from .makes import cache
 
-_TIME = 1_700_000_000
 _CREATED = "2023-11-14T22:13:20Z"
 
 # What a slim image of a distribution has, and the libraries that wheels may take for granted.
@@ -31,12 +31,6 @@ _PACKAGES = (
     *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "debianutils"),
     *("findutils", "grep", "gzip", "hostname", "libc-bin", "mawk", "netbase", "sed", "tar"),
     *("tzdata", "libgcc-s1", "libstdc++6"),
-)
-
-# Nothing in them is asked for, or only what is already known of packages.
-_LEFT_OUT = re.compile(
-    "usr/share/(doc|man|info|locale|lintian|bash-completion|zoneinfo/(right|posix))/."
-    "|usr/lib/[^/]+/gconv/.|(proc|sys|dev|run|tmp)/."
 )
 
 # Of a Python's standard library, what takes much space and is asked for by no program.
@@ -123,7 +117,7 @@ def write_archive(
             trusts; otherwise, those that the distribution does.
     """
     root = python.root if python else Path("/")
-    tree = _Tree(root)
+    tree = Tree(root)
     if root == Path("/"):
         for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
             tree.add(file)
@@ -157,88 +151,7 @@ def write_archive(
             ("manifest.json", manifest),
             ("layer.tar", layer),
         ):
-            archive.addfile(_member(member, size=len(content)), io.BytesIO(content))
-
-
-class _Tree:
-    """What is in a layer: files below a root folder, and such as are written here."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._found: dict[str, Path] = {}
-        self._written: dict[str, tuple[bytes, int]] = {}
-        self._links: dict[str, str] = {}
-        self._folders: dict[str, int] = {}
-
-    def add(self, path: Path, name: str = "") -> None:
-        """Add a file, folder or link, by default under the name that it has below the root."""
-        # What is below a link goes to where that leads.
-        name = name or str((path.parent.resolve() / path.name).relative_to(self._root))
-        if name and not _LEFT_OUT.match(name) and os.path.lexists(path):
-            self._found[name] = path
-
-    def write(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """Add a file with a content."""
-        self._written[name] = (content, mode)
-
-    def link(self, name: str, target: str) -> None:
-        """Add a symbolic link."""
-        self._links[name] = target
-
-    def folder(self, name: str, mode: int = 0o755) -> None:
-        """Add a folder."""
-        self._folders[name] = mode
-
-    def layer(self) -> bytes:
-        """Return it as an archive."""
-        names = {*self._found, *self._written, *self._links, *self._folders}
-        names |= {str(above) for name in names for above in Path(name).parents} - {"."}
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in sorted(names):
-                self._pack(archive, name)
-        return packed.getvalue()
-
-    def _pack(self, archive: tarfile.TarFile, name: str) -> None:
-        if name in self._written:
-            content, mode = self._written[name]
-            archive.addfile(_member(name, size=len(content), mode=mode), io.BytesIO(content))
-        elif name in self._links:
-            archive.addfile(_link(name, self._links[name]))
-        elif name in self._folders or name not in self._found:
-            archive.addfile(_folder(name, self._folders.get(name, 0o755)))
-        else:
-            _pack_found(archive, name, self._found[name])
-
-
-def _pack_found(archive: tarfile.TarFile, name: str, path: Path) -> None:
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        archive.addfile(_link(name, os.readlink(path)))
-    elif stat.S_ISDIR(status.st_mode):
-        archive.addfile(_folder(name, stat.S_IMODE(status.st_mode)))
-    elif stat.S_ISREG(status.st_mode):
-        content = path.read_bytes()
-        member = _member(name, size=len(content), mode=stat.S_IMODE(status.st_mode))
-        archive.addfile(member, io.BytesIO(content))
-
-
-def _member(name: str, *, size: int = 0, mode: int = 0o644) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.size, made.mode, made.mtime = size, mode, _TIME
-    return made
-
-
-def _folder(name: str, mode: int) -> tarfile.TarInfo:
-    made = _member(name, mode=mode)
-    made.type = tarfile.DIRTYPE
-    return made
-
-
-def _link(name: str, target: str) -> tarfile.TarInfo:
-    made = _member(name, mode=0o777)
-    made.type, made.linkname = tarfile.SYMTYPE, target
-    return made
+            archive.addfile(layers.member(member, size=len(content)), io.BytesIO(content))
 
 
 def _closure(packages: Iterable[str]) -> list[str]:
@@ -261,7 +174,7 @@ def _files(packages: Sequence[str]) -> Iterator[Path]:
             yield Path(line)
 
 
-def _add_basics(tree: _Tree, root: Path) -> None:
+def _add_basics(tree: Tree, root: Path) -> None:
     """Add what no package lists, as it is made when one is installed."""
     for name in ("bin", "sbin", "lib", "lib64"):
         if (root / name).is_symlink():
@@ -279,7 +192,7 @@ def _add_basics(tree: _Tree, root: Path) -> None:
     tree.folder("var/tmp", 0o1777)
 
 
-def _configure(tree: _Tree) -> None:
+def _configure(tree: Tree) -> None:
     """Add what installing does beside unpacking, and a package in a folder that apt looks into."""
     tree.link("usr/bin/sh", "dash")
     tree.link("usr/bin/awk", "mawk")
@@ -305,7 +218,7 @@ def _packages_of(python: Python | None) -> Sequence[str]:
     return (f"python{python.version}", f"python{python.version}-venv")
 
 
-def _add_python(tree: _Tree, python: Python) -> None:
+def _add_python(tree: Tree, python: Python) -> None:
     """Add a Python, and what makes it the one that is found first."""
     if python.prefix == Path("/usr"):
         tree.link("usr/local/bin/python3", f"/usr/bin/python{python.version}")
@@ -318,7 +231,7 @@ def _add_python(tree: _Tree, python: Python) -> None:
     tree.link("usr/local/bin/python", "python3")
 
 
-def _add_tree(tree: _Tree, python: Python) -> None:
+def _add_tree(tree: Tree, python: Python) -> None:
     """Add a Python's own program and library: no headers, tests, or what was installed to it."""
     library = f"lib/python{python.version}"
     tree.add(
@@ -340,7 +253,7 @@ def _add_tree(tree: _Tree, python: Python) -> None:
                 tree.add(Path(folder, name), str("usr/local" / below / name))
 
 
-def _add_libraries(tree: _Tree, python: Python) -> None:
+def _add_libraries(tree: Tree, python: Python) -> None:
     """Add the shared libraries of the machine's that a Python needs."""
     modules = python.prefix.glob(f"lib/python{python.version}/lib-dynload/*.so")
     needing = [path for path in modules if not _NEEDLESS.match(path.name)]
