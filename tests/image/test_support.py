@@ -13,7 +13,7 @@ from tests.image.conftest import lacking
 from tests.support import engines, packages, processes
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
-from tests.support.engines import Engine
+from tests.support.engines import CONTAINERDS_STORE, Engine
 from tests.support.makes import Make
 from tests.support.projects import PYTHON, run
 from tests.support.registries import PASSWORD, USER, Registry
@@ -235,8 +235,7 @@ def test_the_disk_of_an_engine_is_full(
 def test_images_in_the_store_of_containerd(
     newest_make: Make, base_images: BaseImages, tmp_path: Path
 ) -> None:
-    features = {"features": {"containerd-snapshotter": True}}
-    with Engine(newest_make, settings=features) as engine:
+    with Engine(newest_make, settings=CONTAINERDS_STORE) as engine:
         assert "io.containerd.snapshotter.v1" in engine.ask("info")
         base_images.load(engine, "none:1", None)
         folder = context(tmp_path / "context", "FROM none:1\nCOPY greeting /\n")

@@ -31,6 +31,9 @@ _START, _STOP = 60, 30
 # Gives an engine what it needs beside programs.
 _SCRIPT = Path(__file__).with_name("engine.sh")
 
+# With these settings it keeps images as containerd does; engines before 24 do not know that.
+CONTAINERDS_STORE: Mapping[str, Any] = {"features": {"containerd-snapshotter": True}}
+
 # What would change what the command line does.
 _SETTINGS = ("DOCKER_", "BUILDX_", "BUILDKIT_")
 
@@ -72,8 +75,7 @@ class Engine:
         self.log = self.folder / "dockerd.log"
         self._data = data or self.folder / "data"
         self._state = self.folder / "exec"
-        self._settings = self.folder / "daemon.json"
-        self._settings.write_text(json.dumps(settings or {}), encoding="utf-8")
+        self._settings = settings or {}
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
         self.bridge = ""
@@ -107,6 +109,7 @@ class Engine:
         shutil.rmtree(self._state, ignore_errors=True)
         for path in (self.socket, self._pid_file):
             path.unlink(missing_ok=True)
+        self._settings_file.write_text(json.dumps(self._settings), encoding="utf-8")
         folders = [*map(str, self.make.folders), os.environ["PATH"], "/usr/sbin", "/sbin"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -182,6 +185,10 @@ class Engine:
     def _pid_file(self) -> Path:
         return self.folder / "dockerd.pid"
 
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "daemon.json"
+
     def _command(self) -> list[str]:
         namespaces = ("--mount", "--propagation", "slave", "--pid", "--fork", "--mount-proc")
         return [
@@ -190,7 +197,7 @@ class Engine:
             *("unshare", *namespaces, "--kill-child", "sh", str(_SCRIPT)),
             *("dockerd", "--host", f"unix://{self.socket}", "--pidfile", str(self._pid_file)),
             *("--data-root", str(self._data), "--exec-root", str(self._state)),
-            *("--config-file", str(self._settings), "--storage-driver", self._storage()),
+            *("--config-file", str(self._settings_file), "--storage-driver", self._storage()),
             *("--cgroup-parent", f"/{self.folder.name}"),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge", self.bridge),
             *("--iptables=false", "--ip6tables=false", "--ip-forward=false", *self._flags),
@@ -198,7 +205,8 @@ class Engine:
 
     def _storage(self) -> str:
         """Return how it keeps layers: an overlay does not lie on every filesystem."""
-        snapshotter = "containerd-snapshotter" in self._settings.read_text(encoding="utf-8")
+        features = self._settings.get("features", {})
+        snapshotter = features.get("containerd-snapshotter", False)
         self._data.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._data) as folder:
             lower, upper, work, merged = (Path(folder, name) for name in "luwm")

@@ -34,7 +34,10 @@ def newest() -> Make:
     _make_sure_that_any_starts()
     root = cache() / "engine-26" / "usr"
     if not root.is_dir():
-        return distributions()
+        installed = distributions()
+        if installed.buildx is None:
+            raise UnavailableError("no buildx: see tests/support/get_engines.sh")
+        return installed
     folders = (root / "sbin", root / "bin")
     return Make(folders, root / "bin" / "docker", _brought_buildx())
 
