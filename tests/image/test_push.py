@@ -1,10 +1,8 @@
 """Pushing to a registry, which may refuse, or go."""
 
 import base64
-import http.server
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import pytest
 
 from envkit.errors import EnvkitError, MissingError, ToolError
 from envkit.image.engine import Engine
-from envkit.image.progress import Event, Progress
+from envkit.image.progress import Event, Progress, ignore
+from envkit.image.pushing import Pushing
 from tests.support import engines
 from tests.support.registries import PASSWORD, USER, Registry
 from tests.support.tiny_images import TINY, archive
@@ -147,39 +146,25 @@ def test_the_registry_vanishes(engine: engines.Engine, pushed: str, registry: Re
     assert f"Could not push '{pushed}': {registry.host} cannot be reached" in error.message
 
 
-class _Denying(http.server.BaseHTTPRequestHandler):
-    """A registry that has all layers and takes no image (OCI distribution specification)."""
-
-    def do_GET(self) -> None:
-        self._answer(200, b"{}")
-
-    def do_HEAD(self) -> None:
-        self._answer(200 if "/blobs/" in self.path else 404, b"")
-
-    def do_PUT(self) -> None:
-        said = {"code": "DENIED", "message": "requested access to the resource is denied"}
-        self._answer(403, json.dumps({"errors": [said]}).encode())
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-def test_the_registry_refuses(engine: engines.Engine) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Denying) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        host = f"127.0.0.1:{server.server_address[1]}"
-        for name in _named(engine, host):
-            error = _refused(engine, name)
-        server.shutdown()
-        thread.join()
-    assert isinstance(error, ToolError)
-    assert f"{host} refuses it" in error.message
-    assert f"`docker login {host}`" in error.hint
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("denied: requested access to the resource is denied", "refuses it: denied"),
+        ("error parsing HTTP 403 response body: forbidden", "refuses it"),
+        ("unauthorized: authentication required", "wants to know who you are"),
+        ("no basic auth credentials", "wants to know who you are"),
+        ('Get "https://host/v2/": http: server gave HTTP response to HTTPS client', "be reached"),
+        ('Put "http://host/v2/app/blobs/uploads/1": EOF', "be reached"),
+        ('Get "https://host/v2/": net/http: TLS handshake timeout', "be reached"),
+        ("blob upload invalid", "Could not push 'host:1/app': blob upload invalid"),
+    ],
+)
+@pytest.mark.parametrize("form", ["error", "errorDetail"])
+def test_what_a_registry_says(said: str, words: str, form: str) -> None:
+    # An engine tries for a minute to have a registry take what it refuses: its words are enough.
+    pushing = Pushing("host:1/app", "push 'host:1/app'", ignore)
+    pushing.heard({"status": "Retrying in 1 second", "progressDetail": {}, "id": "0a1b"})
+    with pytest.raises(ToolError) as raised:
+        pushing.heard({form: said if form == "error" else {"message": said}})
+    assert words in raised.value.message
+    assert said in raised.value.message
