@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,10 +80,8 @@ class Connection:
         Raises:
             MissingError: the program that keeps a password is not there.
         """
-        from docker import auth
-
         found = {one: said for one in registries if (said := self.login(one))}
-        return {"X-Registry-Config": auth.encode_header(found).decode()} if found else {}
+        return {"X-Registry-Config": encoded(found)} if found else {}
 
     def lost(self, what: str) -> EnvkitError | None:
         """Return the error of an engine that has stopped; None if it still answers.
@@ -113,7 +114,7 @@ class Connection:
         path: str,
         what: str,
         *,
-        data: Iterable[bytes],
+        data: Iterable[bytes] = (),
         params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
     ) -> Generator[Message, None, None]:
@@ -195,9 +196,20 @@ class Connection:
         path = settings_folder(self._environ) / "config.json"
         if not path.is_file():
             return {}
-        with self.speaking.translated("find out how to log in"), _understood():
+        with (
+            self.speaking.translated("find out how to log in"),
+            _understood(),
+            warnings.catch_warnings(),
+        ):
+            # What the SDK warns of, it raises as well.
+            warnings.simplefilter("ignore")
             kept = auth.load_config(str(path), credstore_env=dict(self._environ))
             return auth.resolve_authconfig(kept, registry) or {}
+
+
+def encoded(value: Mapping[str, object]) -> str:
+    """Return an object as headers of the engine's API take it."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
+from urllib.parse import quote
 
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
 from envkit.image import faults, images, messages
-from envkit.image.connection import Connection
+from envkit.image.connection import Connection, encoded
 from envkit.image.images import Image, Layer, Listed
 from envkit.image.progress import Report, ignore
 from envkit.image.pulling import Pulling
@@ -191,10 +193,14 @@ class Engine(Connection):
         self.require(f"{repository}:{tag}")
         what = f"push {name!r}"
         pushing = Pushing(name, what, report)
-        with self.speaking.translated(what):
-            # As a generator this has sent nothing yet.
-            login = self.login(faults.registry_of(name))
-            said = self.client.push(repository, tag, stream=True, decode=True, auth_config=login)
+        login = self.login(faults.registry_of(name))
+        said = self.stream(
+            f"/images/{quote(repository, safe='/:')}/push",
+            what,
+            params={"tag": tag},
+            headers={"X-Registry-Auth": encoded(login)},
+        )
+        with closing(said):
             for message in said:
                 pushing.heard(message)
         return pushing.done()

@@ -1,11 +1,9 @@
 """What an engine is asked to do, by the newest engine here and by the distribution's own."""
 
 import hashlib
-import io
 import json
 import signal
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -17,9 +15,7 @@ from envkit.image import container
 from envkit.image.container import Once
 from envkit.image.engine import Engine
 from tests.support import engines
-
-LABEL = "dev.envkit.tests"
-TINY = "envkit-tests/tiny:1"
+from tests.support.tiny_images import LABEL, TINY, archive, tar
 
 
 @pytest.fixture(params=["engine", "older_engine"], scope="module")
@@ -34,41 +30,6 @@ def ours(real: engines.Engine) -> Iterator[Engine]:
     """The same, as it is spoken with here."""
     with Engine(real.environ) as made:
         yield made
-
-
-def _member(name: str, content: bytes, archive: tarfile.TarFile) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))
-
-
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name, content in files.items():
-            _member(name, content, archive)
-    return written.getvalue()
-
-
-def _image(content: bytes = b"hello") -> bytes:
-    """Return an archive as `docker load` takes it, of an image with one file in one layer."""
-    layer = _tar({"file": content})
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": "2023-11-14T22:13:20Z",
-        "config": {"Labels": {LABEL: "yes"}, "User": "me", "Cmd": ["x"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-        "history": [{"created": "2023-11-14T22:13:20Z", "created_by": "by hand"}],
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [TINY], "Layers": ["layer.tar"]}]
-    return _tar(
-        {
-            "layer.tar": layer,
-            "config.json": json.dumps(config).encode(),
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
 
 
 @contextmanager
@@ -99,13 +60,13 @@ def test_facts(real: engines.Engine, ours: Engine) -> None:
 
 
 def test_images_come_and_go(real: engines.Engine, ours: Engine) -> None:
-    archive = _image()
+    data = archive()
     assert ours.inspect(TINY) is None
     assert ours.images(LABEL) == ()
-    ours.load(archive[at : at + 500] for at in range(0, len(archive), 500))
+    ours.load(data[at : at + 500] for at in range(0, len(data), 500))
     image = ours.require(TINY)
     assert image.id == real.ask("image", "inspect", TINY, "--format", "{{.Id}}")
-    assert image.layers == (f"sha256:{hashlib.sha256(_tar({'file': b'hello'})).hexdigest()}",)
+    assert image.layers == (f"sha256:{hashlib.sha256(tar({'file': b'hello'})).hexdigest()}",)
     assert (image.labels, image.tags) == ({LABEL: "yes"}, (TINY,))
     assert (image.os, image.architecture) == ("linux", "amd64")
     assert (image.config["User"], image.config["Cmd"]) == ("me", ["x"])
@@ -142,17 +103,17 @@ def test_a_name_that_the_engine_refuses(ours: Engine, base: str, name: str) -> N
     assert name in raised.value.message
 
 
-@pytest.mark.parametrize("archive", [b"junk" * 500, _image()[:2000]])
-def test_loading_what_is_no_archive(ours: Engine, archive: bytes) -> None:
+@pytest.mark.parametrize("junk", [b"junk" * 500, archive()[:2000]])
+def test_loading_what_is_no_archive(ours: Engine, junk: bytes) -> None:
     with pytest.raises(ToolError, match="could not load an image"):
-        ours.load([archive])
+        ours.load([junk])
 
 
 def test_what_the_source_of_an_image_raises_comes_out(real: engines.Engine, ours: Engine) -> None:
     raised: list[BaseException] = [ValueError("x"), OSError(5, "x"), UsageError("x"), Interrupted()]
 
     def broken(error: BaseException) -> Iterator[bytes]:
-        yield _image()[:1000]
+        yield archive()[:1000]
         raise error
 
     for error in raised:
@@ -174,7 +135,7 @@ def test_a_command_that_ends(real: engines.Engine, ours: Engine, base: str) -> N
 
 def test_a_command_gets_files_and_no_network(ours: Engine, base: str) -> None:
     command = ("sh", "-c", "cat /srv/in; ls /sys/class/net")
-    ended = container.run_once(ours, Once(base, command, files=_tar({"srv/in": b"content\n"})))
+    ended = container.run_once(ours, Once(base, command, files=tar({"srv/in": b"content\n"})))
     assert ended == (0, "content\nlo\n", "")
 
 
