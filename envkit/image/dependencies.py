@@ -103,6 +103,10 @@ class Dependencies:
                     "a stage of it",
                     f"See the {plans.DOCKERFILE} that `envkit init` writes.",
                 )
+            self._show.say(
+                f"{plans.DOCKERFILE} is built as it is: no ARG {plans.DEPENDENCIES} in it names a "
+                "stage that distributions could be handed to"
+            )
             return Provided("Dockerfile", "", ())
         reason = self._elsewhere()
         if reason:

@@ -233,6 +233,8 @@ class Execution:
                 cache_from=options.cache_from,
                 cache_to=options.cache_to,
                 no_cache=options.no_cache,
+                # What the engine keeps was asked for before; what a builder keeps, only it can ask.
+                pull=options.pull and push,
                 network=options.network,
                 push=push,
             ),
