@@ -108,11 +108,8 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
 def _no_base(image: str, reason: str, build: Build) -> EnvkitError | None:
     """Return the error of a base image that cannot be had, or of a frontend."""
     name = image.removeprefix("docker.io/").removeprefix("library/")
-    lines = [
-        one.line
-        for one in dockerfile.parse(build.dockerfile)
-        if one.text.startswith("FROM ") and name.removesuffix(":latest") in one.text
-    ]
+    bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
+    lines = [line for base, line in bases.items() if _same(base, name)]
     if lines:
         platform = f" for {', '.join(build.platforms)}" if build.platforms else ""
         what = f"{build.dockerfile_name}:{lines[0]}: the base image {name}{platform}"
@@ -131,6 +128,12 @@ def _no_base(image: str, reason: str, build: Build) -> EnvkitError | None:
         f"{what} is not to be had: {reason}",
         f"See that the name is right, and log in if it needs that (`docker pull {name}`).",
     )
+
+
+def _same(written: str, name: str) -> bool:
+    """Return whether a name in a Dockerfile is one that BuildKit wrote out."""
+    short = written.removeprefix("docker.io/").removeprefix("library/")
+    return name in {short, f"{short}:latest"}
 
 
 def _shortened(name: str) -> str:
