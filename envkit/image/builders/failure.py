@@ -86,9 +86,7 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     reason = _WRAPPINGS.sub("", step.error or said)
     base = _BASE.match(step.name) or _FROM.match(step.name)
     if base:
-        found = _no_base(base[base.lastindex or 1], reason, build)
-        if found:
-            return found
+        return _no_base(step, base[base.lastindex or 1], reason, build)
     where = f"{build.dockerfile_name}:{step.line}: " if step.line else ""
     what = f"{where}{_shortened(step.name)}"
     last = [line for line in step.lines if line.strip()][-_LINES:]
@@ -105,10 +103,12 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     return ToolError(f"{what} failed: {reason}{printed}")
 
 
-def _no_base(image: str, reason: str, build: Build) -> EnvkitError | None:
+def _no_base(step: Step, image: str, reason: str, build: Build) -> EnvkitError:
     """Return the error of a base image that cannot be had, or of a frontend."""
-    name = image.removeprefix("docker.io/").removeprefix("library/")
     bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
+    name = image.removeprefix("docker.io/").removeprefix("library/")
+    # The classic builder writes names as the Dockerfile does, and tells the line instead.
+    name = next((base for base, line in bases.items() if line == step.line), name)
     lines = [line for base, line in bases.items() if _same(base, name)]
     if lines:
         platform = f" for {', '.join(build.platforms)}" if build.platforms else ""
