@@ -2,6 +2,7 @@
 
 import pytest
 
+from envkit.errors import UsageError
 from envkit.image.builders import dockerfile
 from envkit.image.builders.dockerfile import line_of, parse
 
@@ -93,3 +94,35 @@ def test_another_escape() -> None:
 )
 def test_what_is_broken_is_left_to_the_builder(text: str) -> None:
     assert [one.line for one in dockerfile.parse(text)] == ([1] if text.strip() else [])
+
+
+@pytest.mark.parametrize("text", ["FROM a", "#syntax=x/y:1\nnothing", "# comment\n\nfrom a\n"])
+def test_what_may_build_something(text: str) -> None:
+    dockerfile.check(text, "Dockerfile")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ARG A\n", "# FROM a\n", "# c\n# syntax=x\nRUN a", "RUN <<E\nFROM a\nE"]
+)
+def test_what_builds_nothing(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^docker/File: there is no FROM in it"):
+        dockerfile.check(text, "docker/File")
+
+
+def test_bases() -> None:
+    text = """\
+ARG A=a:1
+ARG B="b"
+ARG C
+ARG D
+FROM --platform=linux/amd64 $A AS one
+ARG A=inside
+FROM host:5/${B}:2
+FROM one
+FROM scratch
+FROM ${C:-c}
+FROM x-${D}-y
+FROM $A
+"""
+    found = dockerfile.bases(parse(text), {"D": "d", "B": "other"})
+    assert found == {"a:1": 5, "host:5/other:2": 7, "c": 10, "x-d-y": 11}

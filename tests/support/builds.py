@@ -3,7 +3,8 @@
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ RECORDED_BASE = "python:3.11-slim"
 
 # How the Dockerfile's last step is made to fail.
 FAILING = {"CODE": "7"}
+
+# In seconds.
+_PATIENCE = 30
 
 
 class Told(NamedTuple):
@@ -48,6 +52,14 @@ def build(dockerfile: str, root: Path, **more: Any) -> Build:
     return Build(
         **{"dockerfile": dockerfile, "root": root, "pack": lambda extra: pack(root, extra), **more}
     )
+
+
+def wait_for(done: Callable[[], object]) -> None:
+    """Wait until something is so; a failure if it never is."""
+    until = time.monotonic() + _PATIENCE
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def told(events: Iterable[Event], base: str = RECORDED_BASE) -> list[Told]:

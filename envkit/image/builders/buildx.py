@@ -84,6 +84,7 @@ class Buildx:
     def build(self, build: Build, report: Report) -> Built:
         if build.push and not build.tags:
             raise UsageError("What is pushed needs a name", "Give it one with --tag.")
+        dockerfile.check(build.dockerfile, build.dockerfile_name)
         secrets = secret.parse(build.secrets, build.root, self._environ)
         hidden = secret.values(secrets, self._environ)
         with tempfile.TemporaryDirectory(prefix="envkit-build-") as name:
