@@ -3,7 +3,6 @@
 import gc
 import grp
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,17 @@ from tests.support import sockets
 from tests.support.sockets import as_nobody, response
 
 PING = response(b"OK", Api_Version="1.41")
+
+
+# The SDK leaves a socket that cannot be connected to the collector of garbage.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let what such a test leaves be collected before others begin."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -108,11 +118,6 @@ def test_it_stops_answering(place: Path) -> None:
         engine.tag("a", "b")
     assert raised.value.hint == "Start it and run this again. No image was changed."
     engine.client.close()
-    del raised
-    with warnings.catch_warnings():
-        # The SDK leaves a socket that cannot be connected to the collector of garbage.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.mark.parametrize("body", [b"{broken", b'{"stream": "x"}\n["junk"]\n', b"\xff\n"])
