@@ -155,10 +155,10 @@ def _rows_of(
         if "first" in options.rows:
             sizes = _sizes(bench)
         if "venv" in options.rows:
-            findings.append(sameness.environment(bench, pinned))
+            findings.append(sameness.found(lambda: sameness.environment(bench, pinned)))
         samples.extend(Files(bench, options.files).measure(options.rows))
         if "layers" in options.rows:
-            findings.append(_two_machines(bench, options))
+            findings.append(sameness.found(lambda: _two_machines(bench, options)))
     except KeyboardInterrupt:
         facts[INTERRUPTED] = "what had been measured until then is shown"
     return {
