@@ -150,8 +150,9 @@ def _failures(
 
 def _values(samples: Sequence[Sample], sent: bool) -> dict[int, float]:
     """Return what was measured in each round that succeeded."""
-    good = [(one.round, one.sent if sent else one.seconds) for one in samples]
-    return {n: value for n, value in good if value is not None}
+    return {
+        one.round: one.sent if sent else one.seconds for one in samples if one.seconds is not None
+    }
 
 
 def _middle(samples: Sequence[Sample], sent: bool) -> str:
