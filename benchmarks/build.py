@@ -37,9 +37,9 @@ from benchmarks.locks import LockError, Maker, Series
 from benchmarks.machine import cache_folder, known, machine, output, program, say
 from benchmarks.recipes import LAST, RECIPES
 from benchmarks.tools import base_env
-from tests.support import engines
-from tests.support.engines import UnavailableError
+from tests.support import engines, makes
 from tests.support.index import Index
+from tests.support.makes import UnavailableError
 from tests.support.registries import Registry
 
 README = Path(__file__).with_name("README.md")
@@ -183,7 +183,7 @@ def _two_machines(bench: Bench, options: argparse.Namespace) -> Finding:
     with contextlib.ExitStack() as cleanup:
         other = bench.engine
         try:
-            started = cleanup.enter_context(engines.Engine(engines.newest()))
+            started = cleanup.enter_context(engines.Engine(makes.newest()))
             other = Engine(bench.engine.docker, {**bench.tools.env, **started.environ})
         except UnavailableError as error:
             say(f"no second engine: {error}")
@@ -199,7 +199,7 @@ def _engine(
     found = Engine(docker, env)
     if not options.own_engine:
         return found
-    started = cleanup.enter_context(engines.Engine(engines.distributions()))
+    started = cleanup.enter_context(engines.Engine(makes.distributions()))
     own = Engine(docker, {**env, **started.environ})
     found.copy_to(own, options.base)
     return own

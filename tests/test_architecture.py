@@ -25,7 +25,7 @@ LAYERS = (
     {"git", "pip"},
     {"interpreter", "project"},
     {"config", "store"},
-    {"boot", "changes", "drafts", "mutex", "process", "quantities", "versions"},
+    {"beside", "boot", "changes", "drafts", "mutex", "process", "quantities", "versions"},
     {"refusals"},
     {"errors"},
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from envkit.errors import EnvkitError, MissingError, ToolError
+from envkit.image import faults
 from envkit.image.engine import Engine
 
 # By which containers are known that were left behind by a killed process.
@@ -73,12 +74,23 @@ def run_once(engine: Engine, once: Once) -> Ended:
         with _starting(once), speaking.translated(what):
             client.start(name)
         with speaking.translated(what):
-            code = int(client.wait(name, timeout=once.patience)["StatusCode"])
+            code = _wait(engine, name, once)
             printed = client.logs(name, stdout=True, stderr=False)
             complaint = client.logs(name, stdout=False, stderr=True)
     finally:
         _remove(engine, name)
     return Ended(code, _text(printed), _text(complaint))
+
+
+def _wait(engine: Engine, name: str, once: Once) -> int:
+    try:
+        return int(engine.client.wait(name, timeout=once.patience)["StatusCode"])
+    except Exception as error:
+        if not faults.is_slow(error):
+            raise
+        program = f"{once.command[0]!r} in {once.image!r}"
+        message = f"{program} did not end within {once.patience:.0f} s"
+        raise ToolError(message) from None
 
 
 def _config(once: Once) -> dict[str, Any]:

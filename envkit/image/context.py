@@ -8,7 +8,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +53,7 @@ class Member(NamedTuple):
     sha256: bytes = b""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """A folder as an image may see it.
 
     Attributes:
@@ -73,11 +71,6 @@ class Context:
     def size(self) -> int:
         """The bytes of all files."""
         return sum(member.size for member in self.members)
-
-    @property
-    def count(self) -> int:
-        """The number of members."""
-        return len(self.members)
 
     @property
     def largest(self) -> list[Member]:
@@ -113,9 +106,9 @@ def scan(
             no pattern.
         RefusedError: the system refuses.
     """
-    never = {os.fsencode(environment.strip("/") + suffix) for suffix in _BESIDE}
+    never = {os.fsencode(os.path.normpath(environment) + suffix) for suffix in _BESIDE}
     place = os.fsencode(root)
-    known = digests.Digests(memory, clock())
+    known = digests.Digests(place, memory, clock())
     found = walk(place, ignore.read(root, dockerfile), {*never, _OWN})
     members = list(_members(place, found, known))
     known.save()
@@ -144,39 +137,28 @@ def rules(root: Path, *, environment: str, dockerfile: str = "Dockerfile") -> st
 def _members(
     root: bytes, found: Sequence[tuple[bytes, os.stat_result]], known: digests.Digests
 ) -> Iterator[Member]:
-    """Yield what was found, except for what has gone since."""
+    """Yield what was found and can be packed, except for what has gone since."""
     for name, status in found:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), b"")
-        path = os.path.join(root, name)
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            raise UsageError(
+                f"{os.fsdecode(os.path.join(root, name))}: a device cannot be packed",
+                f"Add {os.fsdecode(name)} to .dockerignore.",
+            )
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
+            continue
+        size, link, sha256 = 0, b"", b""
         try:
             if kind == tar.FILE:
-                sha256, size = known.of(name, path, status)
-                yield _member(name, kind, status, size=size, sha256=sha256)
+                sha256, size = known.of(name, status)
             elif kind == tar.LINK:
-                yield _member(name, kind, status, link=os.readlink(path))
-            elif kind:
-                yield _member(name, kind, status)
-            elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-                raise UsageError(
-                    f"{os.fsdecode(path)} is a device, which an image's context cannot have",
-                    f"Add {os.fsdecode(name)} to .dockerignore.",
-                )
+                link = os.readlink(os.path.join(root, name))
         except OSError as error:
-            if not reading.has_gone(error):
-                raise reading.refused(error, path, name) from None
-
-
-def _member(
-    name: bytes,
-    kind: bytes,
-    status: os.stat_result,
-    *,
-    size: int = 0,
-    link: bytes = b"",
-    sha256: bytes = b"",
-) -> Member:
-    mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime_ns // 10**9
-    return Member(name, kind, mode, size, mtime, link, sha256)
+            if reading.has_gone(error):
+                continue
+            raise reading.refused(error, os.path.join(root, name), name) from None
+        mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime_ns // 10**9
+        yield Member(name, kind, mode, size, mtime, link, sha256)
 
 
 def _digest(members: Sequence[Member]) -> str:

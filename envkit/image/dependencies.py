@@ -103,6 +103,10 @@ class Dependencies:
                     "a stage of it",
                     f"See the {plans.DOCKERFILE} that `envkit init` writes.",
                 )
+            self._show.say(
+                f"{plans.DOCKERFILE} is built as it is: no ARG {plans.DEPENDENCIES} in it names a "
+                "stage that distributions could be handed to"
+            )
             return Provided("Dockerfile", "", ())
         reason = self._elsewhere()
         if reason:
@@ -131,8 +135,6 @@ class Dependencies:
             return f"The builder {self._builder.name} has images of its own"
         if any(platform != own for platform in plan.platforms):
             return f"It is built for another platform than the engine's {own}"
-        if facts.containerd_images:
-            return "The engine keeps images in containerd's store"
         return ""
 
     def _from_store(self, foundation: Image, base: Base) -> tuple[str, str]:

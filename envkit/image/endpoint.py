@@ -64,7 +64,7 @@ def find(environ: Mapping[str, str]) -> Endpoint:
     Raises:
         UsageError: the context is not there, or cannot be read.
     """
-    folder = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    folder = settings_folder(environ)
     address = environ.get("DOCKER_HOST", "").strip()
     if address:
         return Endpoint(address, "DOCKER_HOST", _from_environment(environ, folder))
@@ -74,6 +74,11 @@ def find(environ: Mapping[str, str]) -> Endpoint:
     if name in {"", "default"}:
         return Endpoint(DEFAULT_ADDRESS)
     return _of_context(name, origin, folder)
+
+
+def settings_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder in which Docker's command line keeps a user's settings."""
+    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
 
 
 def _from_environment(environ: Mapping[str, str], folder: Path) -> Certificates | None:

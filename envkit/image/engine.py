@@ -1,29 +1,19 @@
-"""The Docker Engine, spoken to over the Docker SDK."""
+"""The Docker Engine, and what it is asked to do."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import NamedTuple
+from urllib.parse import quote
 
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image import endpoint, faults, images, messages
+from envkit.image import faults, images, messages
+from envkit.image.connection import Connection, encoded
 from envkit.image.images import Image, Layer, Listed
-from envkit.image.messages import Message, Sending
 from envkit.image.progress import Report, ignore
 from envkit.image.pulling import Pulling
 from envkit.image.pushing import Pushed, Pushing
-
-if TYPE_CHECKING:
-    import docker
-    import requests
-
-# The newest version of the API that this speaks; an engine is asked in its own, if that is older.
-NEWEST_API = "1.45"
-
-# How long an engine may take to answer what needs no work, in seconds.
-_PATIENCE = 30.0
-_FIRST_PATIENCE = 10.0
 
 
 class Facts(NamedTuple):
@@ -46,45 +36,8 @@ class Facts(NamedTuple):
     containerd_images: bool
 
 
-class Engine:
+class Engine(Connection):
     """An engine that answers. What fails ends in an error of envkit, whoever raised it."""
-
-    def __init__(self, environ: Mapping[str, str], *, patience: float = _FIRST_PATIENCE) -> None:
-        """Find the engine and ask whether it is there.
-
-        Args:
-            environ: the environment, in which DOCKER_HOST and the like say where it is.
-            patience: how many seconds it may take to answer that.
-
-        Raises:
-            MissingError: there is none, or it may not be used.
-            ToolError: it does not answer.
-            UsageError: what says where it is makes no sense.
-        """
-        self.endpoint = endpoint.find(environ)
-        self.speaking = faults.Speaking(self.endpoint)
-        with self.speaking.translated("answer at all"):
-            first = self._client(NEWEST_API)
-            answer = first.get(f"{first.base_url}/_ping", timeout=patience)
-            answer.raise_for_status()
-        version = answer.headers.get("Api-Version", "")
-        if not version:
-            raise MissingError(
-                f"No Docker Engine at {self.endpoint}: what answers there is none",
-                "See that DOCKER_HOST or the context is right.",
-            )
-        self.speaking.answered = True
-        self.api_version = min(version, NEWEST_API, key=_numbers)
-        self.builder_version = answer.headers.get("Builder-Version", "")
-        with self.speaking.translated("answer in its own version"):
-            self.client = self._client(self.api_version)
-        first.close()
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.client.close()
 
     def facts(self) -> Facts:
         """Return what the engine says of itself."""
@@ -152,6 +105,15 @@ class Engine:
                 raise faults.said_by_engine(said, what) or ToolError(
                     f"The Docker Engine could not {what}: {said}"
                 )
+
+    def export(self, reference: str) -> Iterator[bytes]:
+        """Yield an archive of an image, as `docker save` writes it.
+
+        Raises:
+            ToolError: the engine fails.
+        """
+        with self.speaking.translated(f"export the image {reference!r}"):
+            yield from self.client.get_image(reference)
 
     def tag(self, reference: str, name: str) -> None:
         """Give an image a name more; an image that had it loses it.
@@ -231,114 +193,17 @@ class Engine:
         self.require(f"{repository}:{tag}")
         what = f"push {name!r}"
         pushing = Pushing(name, what, report)
-        with self.speaking.translated(what):
-            # As a generator this has sent nothing yet.
-            said = self.client.push(repository, tag, stream=True, decode=True)
+        login = self.login(faults.registry_of(name))
+        said = self.stream(
+            f"/images/{quote(repository, safe='/:')}/push",
+            what,
+            params={"tag": tag},
+            headers={"X-Registry-Auth": encoded(login)},
+        )
+        with closing(said):
             for message in said:
                 pushing.heard(message)
         return pushing.done()
-
-    def credentials(self, registries: Iterable[str]) -> Mapping[str, str]:
-        """Return the HTTP header that lets the engine log in to some registries, as the user did.
-
-        Raises:
-            MissingError: the program that keeps a password is not there.
-        """
-        from docker import auth
-
-        with self.speaking.translated("find out how to log in"):
-            kept = auth.load_config()
-            known = {one: auth.resolve_authconfig(kept, one) for one in registries}
-        found = {one: said for one, said in known.items() if said}
-        return {"X-Registry-Config": auth.encode_header(found).decode()} if found else {}
-
-    def lost(self, what: str) -> EnvkitError | None:
-        """Return the error of an engine that has stopped; None if it still answers.
-
-        Args:
-            what: what it was to do.
-        """
-        try:
-            with self.speaking.translated(what), closing(self._client(self.api_version)) as asking:
-                asking.get(f"{asking.base_url}/_ping", timeout=_FIRST_PATIENCE)
-        except EnvkitError as error:
-            return error
-        return None
-
-    def stream(
-        self,
-        path: str,
-        what: str,
-        *,
-        data: Iterable[bytes],
-        params: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-    ) -> Generator[Message, None, None]:
-        """Send bytes to the engine and yield each message of its answer, as it comes.
-
-        The connection is closed when the iterator is, which calls off what the engine does.
-
-        Args:
-            path: what is asked, below the version: "/build".
-            what: what the engine is to do, for errors.
-            data: the bytes; what this raises comes out as it is.
-            params: the query.
-            headers: HTTP headers, beside those that are always sent.
-        """
-        sending = Sending(data)
-        with self._posted(path, what, sending, params, headers) as answer:
-            yield from messages.parsed(answer.iter_content(None))
-
-    @contextmanager
-    def _posted(
-        self,
-        path: str,
-        what: str,
-        sending: Sending,
-        params: Mapping[str, str],
-        headers: Mapping[str, str] | None,
-    ) -> Iterator[requests.Response]:
-        import docker.errors
-        import requests
-
-        client = self.client
-        url = f"{client.base_url}/v{self.api_version}{path}"
-        sent = {"Content-Type": "application/x-tar", **(headers or {})}
-        with self.speaking.translated(what):
-            try:
-                # How long the engine may work is not for this to say.
-                answer = client.post(
-                    url, data=sending, params=params, headers=sent, stream=True, timeout=None
-                )
-                with answer:
-                    try:
-                        answer.raise_for_status()
-                    except requests.HTTPError as error:
-                        docker.errors.create_api_error_from_http_exception(error)
-                    yield answer
-            except Exception:
-                if sending.failure:
-                    raise sending.failure from None
-                raise
-
-    def _client(self, version: str) -> docker.APIClient:
-        import docker
-
-        where, certificates = self.endpoint, self.endpoint.certificates
-        tls: Any = False
-        try:
-            if certificates:
-                pair = (certificates.certificate, certificates.key)
-                tls = docker.tls.TLSConfig(
-                    client_cert=pair if all(pair) else None,
-                    ca_cert=certificates.authority or None,
-                    verify=certificates.verify,
-                )
-            return docker.APIClient(where.address, version=version, tls=tls, timeout=_PATIENCE)
-        except (ValueError, docker.errors.InvalidConfigFile) as error:
-            message = f"Docker's config.json cannot be understood ({type(error).__name__})"
-            hint = "Mend its `auths`, or take them out and log in again (`docker login`)."
-            raise UsageError(message, hint) from None
 
 
 def split(name: str) -> tuple[str, str]:
@@ -356,7 +221,3 @@ def split(name: str) -> tuple[str, str]:
 
 def _no_image(reference: str) -> EnvkitError:
     return MissingError(f"The Docker Engine has no image {reference!r}")
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) if part.isdecimal() else 0 for part in version.split(".")]

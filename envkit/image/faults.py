@@ -74,6 +74,8 @@ class Speaking:
             raise found from None
 
     def _explained(self, error: Exception, what: str, missing: str) -> EnvkitError | None:
+        if isinstance(error, OSError) and error.errno:
+            return self._no_connection(error, what)
         import docker.credentials
         import docker.errors
         import requests
@@ -89,23 +91,17 @@ class Speaking:
             urllib3.exceptions.HTTPError,
             OSError,
         )
-        if not isinstance(error, known):
-            return None
-        return self._no_connection(error, what)
+        return self._no_connection(error, what) if isinstance(error, known) else None
 
     def _no_connection(self, error: Exception, what: str) -> EnvkitError:
-        import requests
-        import urllib3
-
-        causes = list(_causes(error))
-        slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+        causes = _causes(error)
         system = next((one for one in causes if isinstance(one, OSError) and one.errno), None)
         if isinstance(system, socket.gaierror):
             return self._absent("its name is not known")
-        if isinstance(system, OSError) and system.errno in _LIMITS:
+        if system is not None and system.errno in _LIMITS:
             return refusals.explained(system, what=f"Could not {what}") or self.stopped(what)
-        slow_now = system is None and any(isinstance(one, slow) for one in causes)
-        if slow_now or (system and system.errno == errno.EAGAIN):
+        # A queue of those who wait to be let in that is full says EAGAIN.
+        if system.errno == errno.EAGAIN if system else is_slow(error):
             return ToolError(
                 f"The Docker Engine at {self.endpoint} does not answer; could not {what}",
                 "It may be overloaded, or hang: see its log (`journalctl -u docker`), restart it,"
@@ -160,6 +156,15 @@ class Speaking:
         )
 
 
+def is_slow(error: BaseException) -> bool:
+    """Return whether the SDK gave up waiting."""
+    import requests
+    import urllib3
+
+    slow = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    return any(isinstance(one, slow) for one in _causes(error))
+
+
 def said_by_engine(text: str, what: str) -> EnvkitError | None:
     """Return the error that an engine's words mean wherever they are met; None for no such one.
 
@@ -171,7 +176,8 @@ def said_by_engine(text: str, what: str) -> EnvkitError | None:
     if any(words in low for words in _FULL):
         return RefusedError(
             f"The Docker Engine could not {what}: its disk is full: {_one_line(text)}",
-            f"Make room (`docker system df` shows what uses it), then run this again. {_UNTOUCHED}",
+            "Make room (`docker system df`, `docker builder prune`), then run this again."
+            f" {_UNTOUCHED}",
         )
     return None
 

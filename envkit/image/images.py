@@ -17,9 +17,32 @@ _ARCHITECTURES = {
 }
 
 
+# So many digits of a key tell one layer of an image from another.
+_KEY = 16
+
 # What makes a layer, though perhaps one without a file; and what never does.
 _MAKES = re.compile(r"\b(RUN|COPY|ADD|WORKDIR)\b")
 _NOTHING = re.compile(r"(?!)")
+
+
+# On images with distributions from the store: what their layers above the base were made from.
+LAYERS = "dev.envkit.layers"
+
+
+class Blob(NamedTuple):
+    """A layer as an engine keeps it.
+
+    Attributes:
+        layer: the digest of its archive, "sha256:…".
+        digest: the digest of what is kept, compressed; empty where engines do not say.
+        size: the bytes of that.
+        kind: its media type (OCI image specification).
+    """
+
+    layer: str
+    digest: str = ""
+    size: int = 0
+    kind: str = ""
 
 
 class Image(NamedTuple):
@@ -78,6 +101,30 @@ class Listed(NamedTuple):
     size: int
     created: int
     labels: Mapping[str, str]
+
+
+def written(keys: Sequence[str], blobs: Sequence[Blob]) -> str:
+    """Return what an image's label says of its layers: keys, each with what is kept of it."""
+    return " ".join(
+        f"{key[:_KEY]}={blob.layer}={blob.digest}={blob.size}={blob.kind}"
+        for key, blob in zip(keys, blobs, strict=True)
+    )
+
+
+def shared(label: str, keys: Sequence[str]) -> list[Blob]:
+    """Return what an image has of the lowest of some layers, by its label.
+
+    Args:
+        label: what the label says.
+        keys: the digests of all that each layer depends on.
+    """
+    found: list[Blob] = []
+    for text, key in zip(label.split(" "), keys, strict=False):
+        theirs, *values = text.split("=")
+        if theirs != key[:_KEY] or len(values) != 4 or not values[2].isdecimal():
+            break
+        found.append(Blob(values[0], values[1], int(values[2]), values[3]))
+    return found
 
 
 def makers(history: Sequence[Layer], layers: int) -> list[Layer] | None:

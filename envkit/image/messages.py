@@ -10,6 +10,9 @@ from envkit.errors import ToolError
 
 Message = Mapping[str, Any]
 
+# So many bytes are sent at once, as each piece costs a system call and some lines of Python.
+_PIECE = 1 << 18
+
 
 class Sending:
     """Bytes that are sent; keeps what their source raised, which the libraries would wrap.
@@ -23,12 +26,21 @@ class Sending:
         self.failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
+        waiting: list[bytes] = []
+        size = 0
         try:
-            # An empty one would end the request.
-            yield from (chunk for chunk in self._data if chunk)
+            for chunk in self._data:
+                waiting.append(chunk)
+                size += len(chunk)
+                if size >= _PIECE:
+                    yield b"".join(waiting)
+                    waiting, size = [], 0
         except Exception as error:
             self.failure = error
             raise
+        # An empty one would end the request.
+        if size:
+            yield b"".join(waiting)
 
 
 def parsed(chunks: Iterable[bytes]) -> Iterator[Message]:

@@ -112,18 +112,37 @@ class Plan(NamedTuple):
         return self.dockerfile.stage(self.foundation)
 
     @property
+    def is_several(self) -> bool:
+        """Whether it is for several platforms: one name for several images, kept by a registry."""
+        return len(self.platforms) > 1
+
+    @property
     def latest(self) -> int | None:
         """The latest time that a packed file has ($SOURCE_DATE_EPOCH), if there is one."""
         epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
         return int(epoch) if epoch.isdecimal() else None
 
-    def digest(self, *more: object) -> str:
-        """Return the digest, in hex, of all that decides the image, with what else does."""
-        options = self.options
-        decided = [__version__, self.dockerfile.text, self.context.digest]
-        tables = [sorted(self.arguments.items()), sorted(self.labels.items())]
-        asked = [options.dependencies, options.builder, options.network, self.platforms]
-        return digest([decided, tables, asked, sorted(self.secrets), more])
+    def inputs(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides the image.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        labels = sorted(self.labels.items())
+        asked = [self.options.builder, self.platforms, sorted(self.secrets)]
+        return digest([self.beneath(ids), self.context.digest, labels, asked])
+
+    def beneath(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides what the image stands on.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        stages = self.dockerfile.beneath(self.foundation) if self.foundation else ()
+        code = self.context.digest if any(map(dockerfiles.reads_context, stages)) else ""
+        decided = [__version__, self.dockerfile.text, self.lock, code]
+        asked = [self.options.dependencies, self.options.network, sorted(self.arguments.items())]
+        return digest([decided, asked, sorted(ids.items())])
 
 
 def make(request: Request, options: Options) -> Plan:
@@ -152,6 +171,12 @@ def make(request: Request, options: Options) -> Plan:
         memory=Path(home.context),
     )
     lock_digest = labels.lock_digest(request.groups[0].lock)
+    platforms = options.platforms or settings.platforms
+    if len(platforms) > 1 and not options.push:
+        raise UsageError(
+            f"An image for several platforms ({', '.join(platforms)}) is kept by a registry",
+            "Add --push, or choose one with --platform.",
+        )
     return Plan(
         request=request,
         options=options,
@@ -167,7 +192,7 @@ def make(request: Request, options: Options) -> Plan:
             environ=request.environ,
         ),
         tags=_tags(project, options.tags),
-        platforms=options.platforms or settings.platforms,
+        platforms=platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
         lock=lock_digest,

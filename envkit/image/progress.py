@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 # How many of a step's last lines are kept.
@@ -72,7 +71,6 @@ def ignore(_event: Event) -> None:
     """Take no notice of an event."""
 
 
-@dataclass(kw_only=True)
 class Step:
     """What is known of a step.
 
@@ -86,13 +84,14 @@ class Step:
         transfers: item -> (bytes transferred, bytes in all or 0).
     """
 
-    name: str
-    line: int | None = None
-    state: str = "running"
-    seconds: float | None = None
-    error: str = ""
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
-    transfers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    def __init__(self, name: str, *, line: int | None = None) -> None:
+        self.name = name
+        self.line = line
+        self.state = "running"
+        self.seconds: float | None = None
+        self.error = ""
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.transfers: dict[str, tuple[int, int]] = {}
 
     @property
     def transferred(self) -> tuple[int, int]:
@@ -115,10 +114,10 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Take notice of an event."""
         if isinstance(event, Started):
-            step = self.steps.setdefault(event.step, Step(name=event.name))
+            step = self.steps.setdefault(event.step, Step(event.name))
             step.name, step.line, step.state = event.name, event.line, "running"
             return
-        step = self.steps.setdefault(event.step, Step(name=event.step))
+        step = self.steps.setdefault(event.step, Step(event.step))
         if isinstance(event, Finished):
             step.state, step.seconds = event.outcome, event.seconds
             step.error = event.error

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from envkit.errors import ToolError
-from envkit.image import faults
 from envkit.image.messages import Message, failure_in
 from envkit.image.progress import Finished, Line, Report, Started, Transfer
 
@@ -27,10 +26,10 @@ class Pushed(NamedTuple):
 
     name: str
     digest: str
-    size: int
-    layers: int
-    sent: int
-    had: int
+    size: int = 0
+    layers: int = 0
+    sent: int = 0
+    had: int = 0
 
 
 class Pushing:
@@ -89,6 +88,8 @@ class Pushing:
             self._report(Line(layer, status))
 
     def _failure(self, said: str) -> Exception:
+        from envkit.image import faults
+
         found = faults.said_by_registry(said, self._name, self._what)
         return (
             found

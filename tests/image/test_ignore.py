@@ -251,7 +251,7 @@ def test_what_docker_takes_otherwise_than_documented_is_refused(
 
 
 # What would be something else in a regular expression, but is in none, or is escaped.
-TEXTS = ["a|b", "^a", "{1}", "*.{a,b}", "[|]", "[a^]", "\\|*", "\\[*", "a\x1f"]
+TEXTS = ["a|b", "^a", "{1}", "*.{a,b}", "[|]", "[a^]", "\\|*", "\\[*", "a\x1f", "**/a|b", "^a**"]
 
 
 @pytest.mark.parametrize("line", TEXTS)

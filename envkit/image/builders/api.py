@@ -12,6 +12,7 @@ from envkit.image import messages
 from envkit.image.builders import classic, dockerfile, failure, solve, trace
 from envkit.image.builders.build import Build, Built
 from envkit.image.engine import Engine
+from envkit.image.faults import registry_of
 from envkit.image.images import Image
 from envkit.image.progress import Event, Progress, Report
 
@@ -38,7 +39,12 @@ class Api:
     def name(self) -> str:
         return f"the engine's API ({'BuildKit' if self._buildkit else 'classic builder'})"
 
+    @property
+    def is_apart(self) -> bool:
+        return False
+
     def build(self, build: Build, report: Report) -> Built:
+        dockerfile.check(build.dockerfile, build.dockerfile_name)
         _refuse_what_it_cannot(build)
         progress = Progress()
 
@@ -182,12 +188,8 @@ def _parameters(build: Build, buildkit: bool) -> Mapping[str, str]:
 
 def _registries(build: Build) -> set[str]:
     """Return the registries of the images that a Dockerfile names as bases."""
-    from envkit.image.faults import registry_of
-
-    lines = [one.text.split() for one in dockerfile.parse(build.dockerfile)]
-    bases = ([word for word in words[1:] if not word.startswith("--")] for words in lines)
-    named = [base[0] for words, base in zip(lines, bases, strict=True) if words[0] == "FROM"]
-    return {registry_of(name) for name in named if "$" not in name}
+    bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
+    return {registry_of(name) for name in bases}
 
 
 def _of_request(error: EnvkitError, progress: Progress, build: Build) -> EnvkitError:

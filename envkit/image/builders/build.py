@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,8 +12,7 @@ from envkit.image.progress import Report
 Pack = Callable[[Mapping[str, bytes]], Iterator[bytes]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Build:
+class Build(NamedTuple):
     """An image that is to be built.
 
     Attributes:
@@ -43,8 +41,8 @@ class Build:
     ignore: str = ""
     dockerfile_name: str = "Dockerfile"
     target: str = ""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
     tags: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -76,6 +74,10 @@ class Builder(Protocol):
     @property
     def name(self) -> str:
         """As people are told which one ran."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it is a program of its own that has the engine's images."""
 
     def build(self, build: Build, report: Report) -> Built:
         """Build an image; interrupted, it calls off what goes on in the engine.

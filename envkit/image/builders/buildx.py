@@ -6,15 +6,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from envkit import process
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image.builders import dockerfile, failure, plain, rawjson, secret, solve
+from envkit.image.builders import dockerfile, rawjson, secret, solve
 from envkit.image.builders.build import Build, Built
-from envkit.image.engine import Engine
+from envkit.image.connecting import Connecting
+from envkit.image.endpoint import settings_folder
 from envkit.image.progress import Event, Finished, Line, Progress, Report
 
 # Where the command line looks for plugins, after the user's own folder and what is configured.
@@ -32,13 +33,15 @@ _ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 def find(environ: Mapping[str, str]) -> Path | None:
-    """Return the plugin that `docker buildx` would run, or None; nothing is started for that."""
-    own = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    """Return the plugin that `docker buildx` would run, or None; nothing is started for that.
+
+    As for the command line, the first that bears the name counts, even if it cannot be run.
+    """
+    own = settings_folder(environ)
     folders = [*_configured(own / "config.json"), own / "cli-plugins", *map(Path, _FOLDERS)]
-    for folder in folders:
-        path = folder / _PLUGIN
-        if path.is_file() and os.access(path, os.X_OK):
-            return path
+    for path in (folder / _PLUGIN for folder in folders):
+        if os.path.lexists(path):
+            return path if _runs(path) else None
     found = shutil.which(_PLUGIN, path=environ.get("PATH", ""))
     return Path(found) if found else None
 
@@ -46,11 +49,13 @@ def find(environ: Mapping[str, str]) -> Path | None:
 class Buildx:
     """Buildx, run directly rather than by `docker`, which saves half of its start."""
 
-    def __init__(self, engine: Engine, environ: Mapping[str, str], builder: str = "") -> None:
+    def __init__(
+        self, connecting: Connecting, environ: Mapping[str, str], builder: str = ""
+    ) -> None:
         """Take the plugin that is there.
 
         Args:
-            engine: the engine that the image is for.
+            connecting: how to reach the engine that the image is for.
             environ: the environment, in which it is run.
             builder: one that `docker buildx ls` lists; by default the one in the engine, which has
                 the engine's images as bases.
@@ -65,16 +70,21 @@ class Buildx:
                 "Install it (https://docs.docker.com/build/install-buildx/), or choose"
                 " --builder api.",
             )
-        self._plugin, self._engine, self._environ = plugin, engine, environ
+        self._plugin, self._connecting, self._environ = plugin, connecting, environ
         self._builder = builder
 
     @property
     def name(self) -> str:
         return f"buildx:{self._builder}" if self._builder else "buildx"
 
+    @property
+    def is_apart(self) -> bool:
+        return not self._builder
+
     def build(self, build: Build, report: Report) -> Built:
         if build.push and not build.tags:
             raise UsageError("What is pushed needs a name", "Give it one with --tag.")
+        dockerfile.check(build.dockerfile, build.dockerfile_name)
         secrets = secret.parse(build.secrets, build.root, self._environ)
         hidden = secret.values(secrets, self._environ)
         with tempfile.TemporaryDirectory(prefix="envkit-build-") as name:
@@ -95,8 +105,8 @@ class Buildx:
         def locate(name: str) -> int | None:
             return dockerfile.line_of(name, instructions)
 
-        readers: tuple[_Reader, ...] = (_Objects(locate), plain.Reader(locate))
-        for form, reader in zip(("rawjson", "plain"), readers, strict=True):
+        for form in ("rawjson", "plain"):
+            reader = _reader(form, locate)
             progress = Progress()
             telling = _Telling(reader, hidden, progress, report)
             completed = process.run(
@@ -112,7 +122,9 @@ class Buildx:
                 raise self._failure(said, progress, build)
 
     def _failure(self, said: str, progress: Progress, build: Build) -> EnvkitError:
-        gone = failure.may_be_stopped(said, progress) and self._engine.lost("build the image")
+        from envkit.image.builders import failure
+
+        gone = failure.may_be_stopped(said, progress) and self._lost()
         if gone:
             return gone
         if self._builder and said.endswith("found") and "no builder" in said:
@@ -120,9 +132,16 @@ class Buildx:
             return MissingError(f"buildx has no builder {self._builder!r}", hint)
         return failure.explained(said, progress, build)
 
+    def _lost(self) -> EnvkitError | None:
+        """Return the error of an engine that is not there, or has stopped; None if it answers."""
+        try:
+            return self._connecting.engine.lost("build the image")
+        except EnvkitError as error:
+            return error
+
     def _options(self, build: Build, folder: Path) -> list[str]:
         single = {
-            "--builder": self._builder or self._engine.endpoint.context,
+            "--builder": self._builder or self._connecting.endpoint.context,
             "--file": str(folder / "Dockerfile"),
             "--iidfile": str(folder / "id"),
             "--metadata-file": str(folder / "metadata"),
@@ -161,6 +180,14 @@ class _Reader(Protocol):
     other: list[str]
 
     def heard(self, line: str) -> Iterator[Event]: ...
+
+
+def _reader(form: str, locate: Callable[[str], int | None]) -> _Reader:
+    if form == "rawjson":
+        return _Objects(locate)
+    from envkit.image.builders import plain
+
+    return plain.Reader(locate)
 
 
 class _Objects:
@@ -205,11 +232,13 @@ def _secret_options(secrets: tuple[secret.Secret, ...]) -> list[str]:
 
 def _last_words(lines: list[str]) -> str:
     """Return the error that stands at the end of what was printed."""
-    first = next((at for at, line in enumerate(lines) if line.startswith("ERROR: ")), None)
-    if first is None:
-        return "\n".join(lines[-3:])
-    said = [line for line in lines[first:] if not line.startswith("View build details")]
-    return "\n".join(said)
+    errors = [at for at, line in enumerate(lines) if line.startswith("ERROR: ")]
+    said = lines[errors[-1] :] if errors else lines[-3:]
+    return "\n".join(line for line in said if not line.startswith("View build details"))
+
+
+def _runs(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK) and path.stat().st_size > 0
 
 
 def _configured(path: Path) -> list[Path]:

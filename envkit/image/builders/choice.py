@@ -6,22 +6,21 @@ from collections.abc import Mapping
 
 from envkit.errors import UsageError
 from envkit.image.builders import buildx
-from envkit.image.builders.api import Api
 from envkit.image.builders.build import Builder
 from envkit.image.builders.buildx import Buildx
-from envkit.image.engine import Engine
+from envkit.image.connecting import Connecting
 
 WISHES = "auto, buildx, buildx:NAME, api or classic"
 
 
-def choose(wish: str, engine: Engine, environ: Mapping[str, str]) -> Builder:
+def choose(wish: str, connecting: Connecting, environ: Mapping[str, str]) -> Builder:
     """Return the builder that a user wishes for.
 
     Args:
         wish: "auto" for buildx where it is installed, or else the engine's API; "buildx" for the
             one in the engine; "buildx:NAME" for one that `docker buildx ls` lists; "api" for the
             engine's API; "classic" for its classic builder.
-        engine: the engine.
+        connecting: how to reach the engine.
         environ: the environment.
 
     Raises:
@@ -32,9 +31,9 @@ def choose(wish: str, engine: Engine, environ: Mapping[str, str]) -> Builder:
     if kind == "auto":
         kind = "buildx" if buildx.find(environ) else "api"
     if kind == "buildx" and bool(colon) == bool(name):
-        return Buildx(engine, environ, name)
-    if wish == "classic":
-        return Api(engine, buildkit=False)
-    if kind == "api" and not colon:
-        return Api(engine)
+        return Buildx(connecting, environ, name)
+    if wish == "classic" or (kind == "api" and not colon):
+        from envkit.image.builders.api import Api
+
+        return Api(connecting.engine, buildkit=False if wish == "classic" else None)
     raise UsageError(f"{wish!r} is no builder", f"It is one of {WISHES}.")

@@ -12,8 +12,8 @@ from envkit.image.progress import Event, Finished, Line, Started, Transfer
 
 _STEP = re.compile(r"^Step (?P<step>\d+)/(?P<total>\d+) : (?P<text>.*)$")
 _OWN = re.compile(
-    r"^(?: ---> (?:\[Warning\].*|Running in \w+|[0-9a-f]{12})|Removing intermediate container \w+"
-    r"|Successfully (?:built|tagged) .*)$"
+    r"^(?: ---> (?:\[Warning\].*|Running in \w+|Removed intermediate container \w+|[0-9a-f]{12})"
+    r"|Removing intermediate container \w+|Successfully (?:built|tagged) .*)$"
 )
 _CACHED = " ---> Using cache"
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from envkit.errors import UsageError
 
 # "[linux/arm64 deps  2/13] RUN ..."; a Dockerfile of one stage has no stage's name there.
 _NAMED = re.compile(r"^\[(?:\S+/\S+ +)?(?:(?P<stage>[^\s\]]+) +)?(?P<step>\d+)/\d+\] (?P<text>.*)$")
 _HEREDOC = re.compile(r"<<-?(?P<quote>[\"']?)(?P<end>[A-Za-z_][\w.]*)(?P=quote)")
-_DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)\s*$")
+_DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.+)$")
+
+# "$NAME", "${NAME}", "${NAME:-default}".
+_VARIABLE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\})")
 
 # What BuildKit counts as a step, beside a base that is no stage of the same file.
 _COUNTED = {"ADD", "COPY", "RUN", "WORKDIR"}
@@ -58,6 +63,22 @@ def parse(text: str) -> list[Instruction]:
     return found
 
 
+def check(text: str, name: str) -> None:
+    """Refuse a Dockerfile that builds nothing: BuildKit 0.8 and 0.12 end with all of the engine.
+
+    Args:
+        text: what is in it; where it names a frontend it may be in any language.
+        name: what messages call it.
+
+    Raises:
+        UsageError: there is no FROM in it.
+    """
+    if _directives(text.splitlines()).get("syntax") is None and not any(
+        one.text.startswith("FROM") for one in parse(text)
+    ):
+        raise UsageError(f"{name}: there is no FROM in it, with which an image begins")
+
+
 def line_of(name: str, instructions: Sequence[Instruction]) -> int | None:
     """Return the line that a step of BuildKit is about, by its name; None if that is not known.
 
@@ -77,10 +98,37 @@ def line_of(name: str, instructions: Sequence[Instruction]) -> int | None:
     return next((one.line for one in own if one.step == step), None)
 
 
+def bases(instructions: Sequence[Instruction], arguments: Mapping[str, str]) -> dict[str, int]:
+    """Return the images that a Dockerfile begins with, and the line that names each.
+
+    Args:
+        instructions: what `parse` returned.
+        arguments: the build's; those before the first FROM have defaults.
+    """
+    known: dict[str, str] = {}
+    found: dict[str, int] = {}
+    stages = {one.stage for one in instructions}
+    for one in instructions:
+        keyword, _, rest = one.text.partition(" ")
+        if keyword == "ARG" and not one.stage:
+            name, _, default = rest.partition("=")
+            known[name] = arguments.get(name, default.strip("\"'"))
+        elif keyword == "FROM":
+            words = [word for word in rest.split() if not word.startswith("--")]
+            image = _VARIABLE.sub(lambda match: _value(match, known), words[0]) if words else ""
+            if image and image.lower() not in {*stages, "scratch"}:
+                found.setdefault(image, one.line)
+    return found
+
+
+def _value(match: re.Match[str], known: Mapping[str, str]) -> str:
+    return known.get(match["name"] or match["bare"], "") or match["default"] or ""
+
+
 def _joined(text: str) -> Iterator[tuple[int, str]]:
     """Yield each instruction with its first line, on one line."""
     lines = text.removeprefix("\ufeff").splitlines()
-    escape = _escape(lines)
+    escape = "`" if _directives(lines).get("escape") == "`" else "\\"
     at = 0
     while at < len(lines):
         first, parts = at + 1, list[str]()
@@ -107,11 +155,12 @@ def _after_heredocs(whole: str, lines: Sequence[str], at: int) -> int:
     return at
 
 
-def _escape(lines: Sequence[str]) -> str:
+def _directives(lines: Sequence[str]) -> dict[str, str]:
+    """Return the parser directives, which stand before everything else."""
+    found: dict[str, str] = {}
     for line in lines:
-        match = _DIRECTIVE.match(line.strip())
+        match = _DIRECTIVE.match(line.removeprefix("\ufeff").strip())
         if not match:
-            return "\\"
-        if match[1].lower() == "escape" and match[2] in {"\\", "`"}:
-            return match[2]
-    return "\\"
+            break
+        found[match[1].lower()] = match[2]
+    return found

@@ -86,9 +86,7 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     reason = _WRAPPINGS.sub("", step.error or said)
     base = _BASE.match(step.name) or _FROM.match(step.name)
     if base:
-        found = _no_base(base[base.lastindex or 1], reason, build)
-        if found:
-            return found
+        return _no_base(step, base[base.lastindex or 1], reason, build)
     where = f"{build.dockerfile_name}:{step.line}: " if step.line else ""
     what = f"{where}{_shortened(step.name)}"
     last = [line for line in step.lines if line.strip()][-_LINES:]
@@ -97,7 +95,7 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     if _FULL in f"{printed}\n{reason}".lower():
         return RefusedError(
             f"{what} failed: the Docker Engine's disk is full{printed and ':'}{printed}",
-            "Make room (`docker system df` shows what uses it), then run this again."
+            "Make room (`docker system df`, `docker builder prune`), then run this again."
             " No image was changed.",
         )
     if code:
@@ -105,14 +103,13 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
     return ToolError(f"{what} failed: {reason}{printed}")
 
 
-def _no_base(image: str, reason: str, build: Build) -> EnvkitError | None:
+def _no_base(step: Step, image: str, reason: str, build: Build) -> EnvkitError:
     """Return the error of a base image that cannot be had, or of a frontend."""
+    bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
     name = image.removeprefix("docker.io/").removeprefix("library/")
-    lines = [
-        one.line
-        for one in dockerfile.parse(build.dockerfile)
-        if one.text.startswith("FROM ") and name.removesuffix(":latest") in one.text
-    ]
+    # The classic builder writes names as the Dockerfile does, and tells the line instead.
+    name = next((base for base, line in bases.items() if line == step.line), name)
+    lines = [line for base, line in bases.items() if _same(base, name)]
     if lines:
         platform = f" for {', '.join(build.platforms)}" if build.platforms else ""
         what = f"{build.dockerfile_name}:{lines[0]}: the base image {name}{platform}"
@@ -131,6 +128,12 @@ def _no_base(image: str, reason: str, build: Build) -> EnvkitError | None:
         f"{what} is not to be had: {reason}",
         f"See that the name is right, and log in if it needs that (`docker pull {name}`).",
     )
+
+
+def _same(written: str, name: str) -> bool:
+    """Return whether a name in a Dockerfile is one that BuildKit wrote out."""
+    short = written.removeprefix("docker.io/").removeprefix("library/")
+    return name in {short, f"{short}:latest"}
 
 
 def _shortened(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from envkit.image.progress import Event, Finished, Line, Started, Transfer
 
+# What buildx says of itself has the number 0.
 _NUMBERED = re.compile(r"^#(?P<step>\d+) (?P<rest>.*)$")
 _DONE = re.compile(r"^DONE(?: (?P<seconds>[\d.]+)s)?$")
 _PRINTED = re.compile(r"^\d+\.\d+ (?P<text>.*)$")
@@ -43,6 +44,8 @@ class Reader:
                 self.other.append(line)
             return
         step, rest = match["step"], match["rest"]
+        if step == "0":
+            return
         if step not in self._known:
             self._known.add(step)
             yield Started(step, rest, self._locate(rest))

@@ -72,7 +72,11 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
 def _parse(spec: str, root: Path, environ: Mapping[str, str]) -> Secret:
     # The whole of it is shown in no message: it may be the secret itself, given by mistake.
     fields: dict[str, str] = {}
-    for part in next(csv.reader([spec]), []):
+    try:
+        (parts,) = csv.reader([spec])
+    except (csv.Error, ValueError):
+        raise UsageError("A build secret is not understood", _FORM) from None
+    for part in parts:
         key, equals, value = part.partition("=")
         if not equals or key not in {"id", "src", "source", "env", "type"}:
             raise UsageError("A build secret is not understood", _FORM)
@@ -93,4 +97,5 @@ def _parse(spec: str, root: Path, environ: Mapping[str, str]) -> Secret:
 
 
 def _csv(parts: Iterable[str]) -> str:
-    return ",".join(f'"{part}"' if "," in part or '"' in part else part for part in parts)
+    escaped = (part.replace('"', '""') for part in parts)
+    return ",".join(f'"{part}"' if "," in part or '"' in part else part for part in escaped)
