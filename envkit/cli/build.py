@@ -54,6 +54,7 @@ def build(
     deps: plans.Dependencies,
     arguments: tuple[str, ...],
     labels: tuple[str, ...],
+    platforms: tuple[str, ...],
     offline: bool,
     progress: str,
     check: bool,
@@ -71,6 +72,8 @@ def build(
         dependencies=deps,
         arguments=_pairs(arguments, "--build-arg", os.environ),
         labels=_pairs(labels, "--label", {}),
+        # As buildx takes them, too: several in one.
+        platforms=tuple(one for text in platforms for one in text.split(",")),
         **options,
     )
     building = Building(output, plain=progress == "plain")
@@ -128,6 +131,8 @@ def _show_plan(plan: Plan, building: Building, *, as_json: bool) -> None:
     answer(f"build    {', '.join(plan.tags)} with {steps['builder']}")
     answer(f"from     {', '.join(plan.images) or 'nothing'}")
     answer(f"deps     {steps['dependencies']}, on {foundation}")
+    if plan.platforms:
+        answer(f"for      {', '.join(plan.platforms)}")
     size = f"{count(len(plan.context.members), 'file')}, {bytes_text(plan.context.size)}"
     answer(f"context  {size}")
     for name, value in plan.arguments.items():

@@ -7,7 +7,7 @@ import json
 import socket
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envkit.errors import EnvkitError, MissingError, UsageError
@@ -117,6 +117,8 @@ class Connection:
         data: Iterable[bytes] = (),
         params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
+        missing: str = "",
+        pulled: str = "",
     ) -> Generator[Message, None, None]:
         """Send bytes to the engine and yield each message of its answer, as it comes.
 
@@ -128,16 +130,19 @@ class Connection:
             data: the bytes; what this raises comes out as it is.
             params: the query.
             headers: HTTP headers, beside those that are always sent.
+            missing: the error where the engine says that something is not there.
+            pulled: the image that a registry is asked for meanwhile, if one is.
         """
         sending = Sending(data)
-        with self._posted(path, what, sending, params, headers) as answer:
+        translated = self.speaking.translated(what, missing=missing, pulled=pulled)
+        with self._posted(path, translated, sending, params, headers) as answer:
             yield from messages.parsed(answer.iter_content(None))
 
     @contextmanager
     def _posted(
         self,
         path: str,
-        what: str,
+        translated: AbstractContextManager[None],
         sending: Sending,
         params: Mapping[str, str],
         headers: Mapping[str, str] | None,
@@ -150,7 +155,7 @@ class Connection:
         sent = {"Content-Type": "application/x-tar", **(headers or {})}
         try:
             with (
-                self.speaking.translated(what),
+                translated,
                 # How long the engine may work is not for this to say.
                 client.post(
                     url, data=sending, params=params, headers=sent, stream=True, timeout=None

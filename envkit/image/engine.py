@@ -170,11 +170,18 @@ class Engine(Connection):
         """
         what = f"pull {name!r}"
         pulling = Pulling(name, what, report)
-        missing = f"There is no image {name!r}, here or in its registry"
-        with self.speaking.translated(what, missing=missing):
-            # A digest stands in the place of a tag.
-            repository, tag = (name, None) if "@" in name else split(name)
-            for message in self.client.pull(repository, tag, stream=True, decode=True):
+        # A digest stands in the place of a tag.
+        repository, tag = name.split("@") if "@" in name else split(name)
+        said = self.stream(
+            "/images/create",
+            what,
+            params={"fromImage": repository, "tag": tag},
+            headers={"X-Registry-Auth": encoded(self.login(faults.registry_of(name)))},
+            missing=f"There is no image {name!r}, here or in its registry",
+            pulled=name,
+        )
+        with closing(said):
+            for message in said:
                 pulling.heard(message)
         return self.require(name)
 

@@ -49,12 +49,13 @@ class Speaking:
         self.answered = False
 
     @contextmanager
-    def translated(self, what: str, *, missing: str = "") -> Iterator[None]:
+    def translated(self, what: str, *, missing: str = "", pulled: str = "") -> Iterator[None]:
         """Have whatever the SDK raises become an error of envkit.
 
         Args:
             what: what is being done: "tag 'app'".
             missing: the error where the engine says that something is not there.
+            pulled: the image that a registry is asked for meanwhile, if one is.
 
         Raises:
             MissingError: there is no engine, it may not be spoken to, or what it should have is
@@ -68,12 +69,14 @@ class Speaking:
         except EnvkitError:
             raise
         except Exception as error:
-            found = self._explained(error, what, missing)
+            found = self._explained(error, what, missing, pulled)
             if found is None:
                 raise
             raise found from None
 
-    def _explained(self, error: Exception, what: str, missing: str) -> EnvkitError | None:
+    def _explained(
+        self, error: Exception, what: str, missing: str, pulled: str
+    ) -> EnvkitError | None:
         if isinstance(error, OSError) and error.errno:
             return self._no_connection(error, what)
         import docker.credentials
@@ -82,7 +85,7 @@ class Speaking:
         import urllib3
 
         if isinstance(error, docker.errors.APIError):
-            return _refusal(error, what, missing)
+            return _refusal(error, what, missing, pulled)
         if any(isinstance(one, docker.credentials.StoreError) for one in _causes(error)):
             return _no_credentials(str(error))
         known = (
@@ -228,14 +231,18 @@ def registry_of(reference: str) -> str:
     return first if is_host else "docker.io"
 
 
-def _refusal(error: Exception, what: str, missing: str) -> EnvkitError:
+def _refusal(error: Exception, what: str, missing: str, pulled: str) -> EnvkitError:
     """Return the error of a request that the engine answered by refusing it."""
     status = getattr(error, "status_code", None)
     text = str(getattr(error, "explanation", "") or error)
     if status == 404 and missing:
         return MissingError(missing)
-    full = said_by_engine(text, what)
-    return full or ToolError(f"The Docker Engine could not {what}: {_one_line(text)}")
+    found = said_by_registry(text, pulled, what) if pulled else None
+    return (
+        found
+        or said_by_engine(text, what)
+        or ToolError(f"The Docker Engine could not {what}: {_one_line(text)}")
+    )
 
 
 def _no_credentials(text: str) -> EnvkitError:

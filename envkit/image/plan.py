@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from envkit import __version__, refusals
+from envkit.config import IMAGE_NAME
 from envkit.environment.home import Home
 from envkit.errors import UsageError
 from envkit.image import context as contexts
@@ -32,8 +33,10 @@ DEPENDENCIES = "DEPS"
 # The build arguments that hand settings in.
 _ARGUMENTS = {"base": "BASE", "apt": "APT", "user": "APP_USER"}
 
-# An image's name can have no more than this (distribution/reference).
+# A name can have no more characters than this, and a tag is this ("Image reference grammar",
+# distribution/reference).
 _LONGEST_NAME = 200
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 
 class Options(NamedTuple):
@@ -265,22 +268,13 @@ def _tags(project: Project, asked: Sequence[str]) -> tuple[str, ...]:
         repository, colon, last = whole.rpartition(":")
         if not colon or "/" in last:
             repository, last = whole, "latest"
-        if not _REPOSITORY.fullmatch(repository) or not _TAG.fullmatch(last):
+        if not re.fullmatch(IMAGE_NAME, repository) or not re.fullmatch(_TAG, last):
             raise UsageError(
                 f"{tag!r} is no name for an image",
                 "Small letters, as in app:1.2, host:5000/team/app:1.2, or :1.2 for this project's.",
             )
         found.append(f"{repository}:{last}")
     return tuple(dict.fromkeys(found))
-
-
-# distribution/reference: a registry's host perhaps, then components; a tag.
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(
-    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?"
-    rf"{_COMPONENT}(?:/{_COMPONENT})*"
-)
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def _foundation(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> str:

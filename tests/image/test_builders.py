@@ -14,6 +14,7 @@ from envkit.errors import EnvkitError, Interrupted, MissingError, ToolError, Usa
 from envkit.image import container
 from envkit.image.builders.build import Build, Builder
 from envkit.image.builders.choice import choose
+from envkit.image.connecting import Connecting
 from envkit.image.container import Once
 from envkit.image.engine import Engine
 from envkit.image.progress import Event, Line, ignore
@@ -65,8 +66,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, base: str) -> Iterator
     real: engines.Engine = request.getfixturevalue(kind)
     (tmp_path / "greeting.txt").write_text("hello\n", encoding="utf-8")
     environ = {**os.environ, **real.environ, "TOKEN": SECRET}
-    with Engine(environ) as engine:
-        yield Bench(choose(wish, engine, environ), wish, real, engine, tmp_path, base)
+    with Connecting(environ) as ours:
+        engine = ours.engine
+        yield Bench(choose(wish, ours, environ), wish, real, engine, tmp_path, base)
         engine.remove(APP)
     assert real.containers() == []
 
@@ -117,10 +119,8 @@ def test_an_image_is_built_and_then_known(bench: Bench) -> None:
 
 
 def _again(bench: Bench, build: Build) -> str:
-    from dataclasses import replace
-
     events: list[Event] = []
-    bench.builder.build(replace(build, no_cache=True), events.append)
+    bench.builder.build(build._replace(no_cache=True), events.append)
     return _printed(events)
 
 
@@ -269,7 +269,7 @@ def test_what_only_buildx_does(bench: Bench) -> None:
 def test_the_choice(engine: engines.Engine) -> None:
     environ = {**os.environ, **engine.environ}
     bare = {**os.environ, **engine.bare_environ}
-    with Engine(environ) as ours:
+    with Connecting(environ) as ours:
         names = [choose(wish, ours, environ).name for wish in ("auto", "buildx", "buildx:x", "api")]
         assert names == ["buildx", "buildx", "buildx:x", "the engine's API (BuildKit)"]
         assert choose("auto", ours, bare).name == "the engine's API (BuildKit)"
@@ -283,5 +283,5 @@ def test_the_choice(engine: engines.Engine) -> None:
 
 def test_a_builder_that_is_not_there(engine: engines.Engine, tmp_path: Path) -> None:
     environ = {**os.environ, **engine.environ}
-    with Engine(environ) as ours, pytest.raises(MissingError, match="has no builder 'nobody'"):
+    with Connecting(environ) as ours, pytest.raises(MissingError, match="has no builder 'nobody'"):
         choose("buildx:nobody", ours, environ).build(builds.build("FROM x\n", tmp_path), ignore)
