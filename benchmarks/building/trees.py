@@ -34,7 +34,7 @@ class Tree:
         """The paths that each RECORD lists, as they are in the environment."""
         found = {}
         for path, content in self.kept.items():
-            if path.endswith(".dist-info/RECORD"):
+            if PurePosixPath(path).match("lib/python*/site-packages/*.dist-info/RECORD"):
                 site = str(PurePosixPath(path).parent.parent)
                 rows = csv.reader(io.StringIO(content.decode()))
                 found[path] = [os.path.normpath(os.path.join(site, row[0])) for row in rows if row]
@@ -42,18 +42,17 @@ class Tree:
 
 
 def on_disk(environment: Path) -> Tree:
-    """Read an environment's ``bin`` and ``lib``."""
+    """Read an environment."""
     digests: dict[str, str] = {}
     kept: dict[str, bytes] = {}
-    for top in ("bin", "lib"):
-        for folder, folders, files in os.walk(environment / top):
-            for name in [*files, *(one for one in folders if Path(folder, one).is_symlink())]:
-                path = Path(folder, name)
-                inside = path.relative_to(environment).as_posix()
-                if path.is_symlink():
-                    digests[inside] = f"-> {path.readlink()}"
-                else:
-                    _add(inside, path.read_bytes(), digests, kept)
+    for folder, folders, files in os.walk(environment):
+        for name in [*files, *(one for one in folders if Path(folder, one).is_symlink())]:
+            path = Path(folder, name)
+            inside = path.relative_to(environment).as_posix()
+            if path.is_symlink():
+                digests[inside] = f"-> {path.readlink()}"
+            else:
+                _add(inside, path.read_bytes(), digests, kept)
     return Tree(digests=digests, kept=kept)
 
 
@@ -64,7 +63,7 @@ def in_archive(stream: IO[bytes], root: str) -> Tree:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             inside = member.name.removeprefix(root)
-            if inside == member.name or not inside.startswith(("bin/", "lib/")):
+            if inside == member.name:
                 continue
             if member.issym():
                 digests[inside] = f"-> {member.linkname}"
