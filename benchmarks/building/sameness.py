@@ -21,7 +21,7 @@ ROWS = ("venv", "layers")
 _ROOT = "opt/venv/"
 
 # So many paths of a long list are named.
-_NAMED = 12
+_NAMED = 24
 
 
 def found(look: Callable[[], Finding]) -> Finding:
