@@ -55,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LockError, EngineError, UnavailableError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
     samples = [Sample(**sample) for sample in result["samples"]]
     findings = [Finding(**finding) for finding in result["findings"]]
     text = tables(samples, findings, result["facts"], result["sizes"])
     print(text)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
     if INTERRUPTED in result["facts"]:
         return 130
     if options.write:
@@ -129,6 +129,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
                 docker=engine.docker,
                 env={
                     **index.pip_environment(engine.environ),
+                    "DOCKER_BUILDKIT": "1",  # what newer command lines do anyway
                     "ENVKIT_STORE": str(own / "store"),
                 },
                 arguments={"BASE": base, "PIP_INDEX_URL": index.url},
@@ -155,10 +156,10 @@ def _rows_of(
         if "first" in options.rows:
             sizes = _sizes(bench)
         if "venv" in options.rows:
-            findings.append(sameness.environment(bench, pinned))
+            findings.append(sameness.found(lambda: sameness.environment(bench, pinned)))
         samples.extend(Files(bench, options.files).measure(options.rows))
         if "layers" in options.rows:
-            findings.append(_two_machines(bench, options))
+            findings.append(sameness.found(lambda: _two_machines(bench, options)))
     except KeyboardInterrupt:
         facts[INTERRUPTED] = "what had been measured until then is shown"
     return {
@@ -183,7 +184,7 @@ def _two_machines(bench: Bench, options: argparse.Namespace) -> Finding:
         other = bench.engine
         try:
             started = cleanup.enter_context(engines.Engine(makes.newest()))
-            other = _spoken_to(started, bench.tools.env)
+            other = Engine(bench.engine.docker, {**bench.tools.env, **started.environ})
         except UnavailableError as error:
             say(f"no second engine: {error}")
         return sameness.two_machines(bench, options.base, other)
@@ -199,13 +200,9 @@ def _engine(
     if not options.own_engine:
         return found
     started = cleanup.enter_context(engines.Engine(makes.distributions()))
-    own = _spoken_to(started, env)
+    own = Engine(docker, {**env, **started.environ})
     found.copy_to(own, options.base)
     return own
-
-
-def _spoken_to(started: engines.Engine, env: Any) -> Engine:
-    return Engine(str(started.make.docker), {**env, **started.environ})
 
 
 def _facts(

@@ -67,7 +67,7 @@ class Locked:
         """Build envkit's own at a state of the lock, untimed; return the image's name."""
         self._state = state
         self._place(ENVKIT)
-        sample = self._build("", ENVKIT, 0)
+        sample = self._build("settling", ENVKIT, 0)
         if sample.error:
             raise EngineError(sample.error)
         return ENVKIT.tag
@@ -106,7 +106,7 @@ class Locked:
     def _push_commands(self, way: Way, name: str) -> list[Command]:
         tools, project = self._bench.tools, self._bench.project(way)
         if way == ENVKIT:
-            return [tools.build(way, project, "--tag", name, "--push")]
+            return [tools.build(way, project, "--push", tag=name)]
         tag = [tools.docker, "tag", way.tag, name]
         push = [tools.docker, "push", name]
         return [tools.command(project, argv) for argv in (tag, push)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,15 @@ ROWS = ("venv", "layers")
 _ROOT = "opt/venv/"
 
 # So many paths of a long list are named.
-_NAMED = 12
+_NAMED = 24
+
+
+def found(look: Callable[[], Finding]) -> Finding:
+    """Take what ``look`` finds; where it cannot, that is a finding too."""
+    try:
+        return look()
+    except EngineError as error:
+        return Finding(title="not compared", same=False, text=str(error))
 
 
 def environment(bench: Bench, locked: Locked) -> Finding:
@@ -33,7 +41,7 @@ def environment(bench: Bench, locked: Locked) -> Finding:
         raise EngineError(f"{outcome.error or outcome.behind_error}")
     with bench.engine.exported(image) as stream:
         there = in_archive(stream, _ROOT)
-    found = compare(on_disk(project / ".venv"), there)
+    found = compare(on_disk(project / ".venv"), there, bench.series.state(LAST).pins)
     return Finding(
         title="files of every distribution, `.venv` against image",
         same=not found.different and found.distributions > 0,
@@ -49,7 +57,7 @@ def _told(found: Comparison) -> str:
         f"{found.scripts} scripts are the same but for their first line, which names the Python",
         f"{found.records} RECORDs are the same but for the lines of such scripts",
         f"different: {_listed(found.different)}",
-        f"of no distribution, and not compared: {_listed(found.others)}",
+        f"not of the lock, and not compared: {_listed(found.others)}",
     ]
     return "; ".join(lines)
 

@@ -60,12 +60,17 @@ def tables(
     groups: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.row, sample.way), []).append(sample)
+    order = list(TITLES)
+    groups = dict(sorted(groups.items(), key=lambda item: order.index(item[0][0])))
     lines = [f"- {name}: {fact}" for name, fact in facts.items()]
     lines += [f"- Image, {LABELS[way]}: {_megabytes(size)}" for way, size in sizes.items()]
     titles = {row: title.format(files=facts.get("Files", "")) for row, title in TITLES.items()}
-    lines += ["", *_summary(groups, titles), "", *_found(findings)]
-    lines += ["", "<details><summary>Every way</summary>", "", *_details(groups, titles)]
-    lines += ["", "</details>", *_failures(groups, titles)]
+    if groups:
+        lines += ["", *_summary(groups, titles)]
+    lines += ["", *_found(findings)]
+    if groups:
+        lines += ["", "<details><summary>Every way</summary>", "", *_details(groups, titles)]
+        lines += ["", "</details>", *_failures(groups, titles)]
     return "\n".join(lines) + "\n"
 
 
@@ -111,20 +116,22 @@ def _details(
     groups: Mapping[tuple[str, str], Sequence[Sample]], titles: Mapping[str, str]
 ) -> list[str]:
     lines = [
-        "| | | median, s | range | client: CPU s, peak MiB | bytes sent (range) |",
+        "| | | median | range, s | client: CPU s, peak MiB | bytes sent (range) |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
+    last = ""
     for (row, way), samples in groups.items():
         values = list(_values(samples, False).values())
         good = [sample for sample in samples if sample.seconds is not None]
         cells = (
-            titles[row],
+            titles[row] if row != last else "",
             LABELS[way],
             _middle(samples, False),
             between(spread(values), 3) if values else NONE,
             f"{spread([one.cpu for one in good]).median:.2f}, {_peak(good)}" if good else NONE,
             _sent(good),
         )
+        last = row
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -143,8 +150,9 @@ def _failures(
 
 def _values(samples: Sequence[Sample], sent: bool) -> dict[int, float]:
     """Return what was measured in each round that succeeded."""
-    good = [(one.round, one.sent if sent else one.seconds) for one in samples]
-    return {n: value for n, value in good if value is not None}
+    return {
+        one.round: one.sent if sent else one.seconds for one in samples if one.seconds is not None
+    }
 
 
 def _middle(samples: Sequence[Sample], sent: bool) -> str:

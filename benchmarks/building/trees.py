@@ -7,10 +7,13 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from benchmarks.locks import normalized
 
 _BIN = "bin/"
 
@@ -26,12 +29,12 @@ class Tree:
     digests: Mapping[str, str]
     kept: Mapping[str, bytes]
 
-    @property
+    @cached_property
     def records(self) -> dict[str, list[str]]:
-        """The rows of each RECORD: the path in the environment, the digest and size as written."""
+        """The paths that each RECORD lists, as they are in the environment."""
         found = {}
         for path, content in self.kept.items():
-            if path.endswith(".dist-info/RECORD"):
+            if PurePosixPath(path).match("lib/python*/site-packages/*.dist-info/RECORD"):
                 site = str(PurePosixPath(path).parent.parent)
                 rows = csv.reader(io.StringIO(content.decode()))
                 found[path] = [os.path.normpath(os.path.join(site, row[0])) for row in rows if row]
@@ -39,18 +42,17 @@ class Tree:
 
 
 def on_disk(environment: Path) -> Tree:
-    """Read an environment's ``bin`` and ``lib``."""
+    """Read an environment."""
     digests: dict[str, str] = {}
     kept: dict[str, bytes] = {}
-    for top in ("bin", "lib"):
-        for folder, folders, files in os.walk(environment / top):
-            for name in [*files, *(one for one in folders if Path(folder, one).is_symlink())]:
-                path = Path(folder, name)
-                inside = path.relative_to(environment).as_posix()
-                if path.is_symlink():
-                    digests[inside] = f"-> {path.readlink()}"
-                else:
-                    _add(inside, path.read_bytes(), digests, kept)
+    for folder, folders, files in os.walk(environment):
+        for name in [*files, *(one for one in folders if Path(folder, one).is_symlink())]:
+            path = Path(folder, name)
+            inside = path.relative_to(environment).as_posix()
+            if path.is_symlink():
+                digests[inside] = f"-> {path.readlink()}"
+            else:
+                _add(inside, path.read_bytes(), digests, kept)
     return Tree(digests=digests, kept=kept)
 
 
@@ -61,7 +63,7 @@ def in_archive(stream: IO[bytes], root: str) -> Tree:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             inside = member.name.removeprefix(root)
-            if inside == member.name or not inside.startswith(("bin/", "lib/")):
+            if inside == member.name:
                 continue
             if member.issym():
                 digests[inside] = f"-> {member.linkname}"
@@ -91,7 +93,7 @@ class Comparison:
         scripts: how many scripts are the same but for the line that names the interpreter.
         records: how many RECORD files are the same but for the lines of such scripts.
         different: the paths of all other files of distributions, in either.
-        others: the paths of what belongs to no distribution, in either.
+        others: the distributions that were not asked for, and the paths of what belongs to none.
     """
 
     distributions: int
@@ -103,32 +105,52 @@ class Comparison:
     others: tuple[str, ...]
 
 
-def compare(one: Tree, other: Tree) -> Comparison:
-    """Compare every file that a RECORD lists, the RECORDs, and byte-code of such files."""
+def compare(one: Tree, other: Tree, names: Iterable[str]) -> Comparison:
+    """Compare every file that RECORDs list, the RECORDs, and byte-code of such files.
+
+    The RECORDs are those of the distributions that are named.
+    """
+    wanted = set(names)
     records = {**one.records, **other.records}
-    owned = {path for paths in (*one.records.values(), *other.records.values()) for path in paths}
-    owned |= records.keys()
+    ours = {path for path in records if _distribution(path) in wanted}
     present = one.digests.keys() | other.digests.keys()
-    owned |= {path for path in present if _source(path) in owned}
+    owned = _owned(one, ours, present) | _owned(other, ours, present)
+    foreign = _owned(one, records.keys() - ours, present)
+    foreign |= _owned(other, records.keys() - ours, present)
     same, scripts, alike, different = [], 0, 0, []
     for path in sorted(owned):
         if path in one.digests and one.digests[path] == other.digests.get(path):
             same.append(path)
         elif _is_alike_script(one.kept.get(path), other.kept.get(path), path):
             scripts += 1
-        elif path in records and _rows(one, path) == _rows(other, path) != []:
+        elif path in ours and _rows(one, path) == _rows(other, path) != []:
             alike += 1
         else:
             different.append(path)
     return Comparison(
-        distributions=len(records),
+        distributions=len(ours),
         files=len(same),
         bytecode=sum(path.endswith(".pyc") for path in same),
         scripts=scripts,
         records=alike,
         different=tuple(different),
-        others=tuple(sorted(present - owned)),
+        others=(
+            *sorted(map(_distribution, records.keys() - ours)),
+            *sorted(present - owned - foreign),
+        ),
     )
+
+
+def _owned(tree: Tree, records: Iterable[str], present: Iterable[str]) -> set[str]:
+    """Return the paths of what is of the distributions that some RECORDs are of."""
+    listed = {path for record in records for path in tree.records.get(record, [])}
+    return listed | set(records) | {path for path in present if _source(path) in listed}
+
+
+def _distribution(record: str) -> str:
+    """Return the name of the distribution that a RECORD is of."""
+    name = PurePosixPath(record).parent.name.removesuffix(".dist-info")
+    return normalized(name.rpartition("-")[0])
 
 
 def _source(path: str) -> str:

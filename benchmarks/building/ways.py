@@ -75,10 +75,10 @@ class Tools:
     env: Mapping[str, str]
     arguments: Mapping[str, str]
 
-    def build(self, way: Way, project: Path, *more: str) -> Command:
-        """Name the command that builds a project."""
+    def build(self, way: Way, project: Path, *more: str, tag: str = "") -> Command:
+        """Name the command that builds a project, under its way's tag by default."""
         handed = [f"{name}={value}" for name, value in self.arguments.items()]
-        options = ["--network", "host", "--tag", way.tag]
+        options = ["--network", "host", "--tag", tag or way.tag]
         options += [part for one in handed for part in ("--build-arg", one)]
         lines = {
             "envkit": [self.envkit, "build", *options, *way.options, *more],
