@@ -10,7 +10,7 @@ import pytest
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
 from envkit.image.builders import buildx
 from envkit.image.builders.buildx import Buildx
-from envkit.image.engine import Engine
+from envkit.image.connecting import Connecting
 from envkit.image.progress import Event, ignore
 from tests.support import builds, sockets
 from tests.support.builds import DOCKERFILE, told
@@ -21,24 +21,24 @@ SECRET = "v3ry-s3cret-value"
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
+def engine() -> Iterator[Connecting]:
     """An engine that says that it is one, and no more."""
     ping = response(b"OK", Api_Version="1.45")
     with (
         sockets.folder() as place,
         sockets.answering(place, None, ping) as address,
-        Engine({"DOCKER_HOST": f"unix://{address}"}) as made,
+        Connecting({"DOCKER_HOST": f"unix://{address}"}) as made,
     ):
         yield made
 
 
-def _run(engine: Engine, fake: FakeBuildx, root: Path, name: str = "", **more: Any) -> Call:
+def _run(engine: Connecting, fake: FakeBuildx, root: Path, name: str = "", **more: Any) -> Call:
     environ = {**os.environ, **fake.environ, "TOKEN": SECRET}
     Buildx(engine, environ, name).build(builds.build(DOCKERFILE, root, **more), ignore)
     return fake.calls()[-1]
 
 
-def test_all_that_can_be_asked_for(engine: Engine, tmp_path: Path) -> None:
+def test_all_that_can_be_asked_for(engine: Connecting, tmp_path: Path) -> None:
     fake = FakeBuildx(tmp_path / "fake", "26.1-good")
     (tmp_path / "key").write_text(SECRET, encoding="utf-8")
     call = _run(
@@ -77,7 +77,7 @@ def test_all_that_can_be_asked_for(engine: Engine, tmp_path: Path) -> None:
     assert not Path(call.values("--file")[0]).exists()
 
 
-def test_nothing_is_asked_for_that_is_not_wanted(engine: Engine, tmp_path: Path) -> None:
+def test_nothing_is_asked_for_that_is_not_wanted(engine: Connecting, tmp_path: Path) -> None:
     call = _run(engine, FakeBuildx(tmp_path / "fake", "26.1-good"), tmp_path)
     given = [word for word in call.arguments if word.startswith("--")]
     assert sorted(given) == [
@@ -85,7 +85,7 @@ def test_nothing_is_asked_for_that_is_not_wanted(engine: Engine, tmp_path: Path)
     ]
 
 
-def test_what_is_built(engine: Engine, tmp_path: Path) -> None:
+def test_what_is_built(engine: Connecting, tmp_path: Path) -> None:
     fake = FakeBuildx(tmp_path / "fake", "26.1-good")
     environ = {**os.environ, **fake.environ}
     build = builds.build(DOCKERFILE, tmp_path)
@@ -104,7 +104,7 @@ def test_what_is_built(engine: Engine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recorded", ["26.1-good", "26.1-failed"])
-def test_an_older_one_tells_it_in_words(engine: Engine, tmp_path: Path, recorded: str) -> None:
+def test_an_older_one_tells_it_in_words(engine: Connecting, tmp_path: Path, recorded: str) -> None:
     ends = []
     for name, forms in (("new", ("rawjson", "plain")), ("old", ("auto", "plain", "tty"))):
         fake = FakeBuildx(tmp_path / name, recorded, forms=forms)
@@ -123,7 +123,7 @@ def test_an_older_one_tells_it_in_words(engine: Engine, tmp_path: Path, recorded
 
 @pytest.mark.parametrize("forms", [("rawjson",), ("plain",)])
 def test_what_steps_print_has_no_secret_in_it(
-    engine: Engine, tmp_path: Path, forms: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    engine: Connecting, tmp_path: Path, forms: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The recorded step prints this, and the error that is made of it shows it.
     monkeypatch.setenv("WORD", "hello")
@@ -156,7 +156,7 @@ def _plugin(folder: Path, text: str, mode: int = 0o755) -> dict[str, str]:
     ],
 )
 def test_one_that_is_broken(
-    engine: Engine,
+    engine: Connecting,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -165,18 +165,18 @@ def test_one_that_is_broken(
 ) -> None:
     environ = _plugin(tmp_path, text)
     # It is asked whether the engine has gone, before the builder is blamed.
-    monkeypatch.setattr(engine, "lost", lambda _what: None)
+    monkeypatch.setattr(engine.engine, "lost", lambda _what: None)
     with pytest.raises(kind) as raised:
         Buildx(engine, environ).build(builds.build(DOCKERFILE, tmp_path), ignore)
     assert words in raised.value.message
 
 
 def test_an_engine_that_has_gone_is_what_is_told_of(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Connecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading"
     environ = _plugin(tmp_path, f"#!/bin/sh\necho '{said}'; exit 1\n")
-    monkeypatch.setattr(engine, "lost", lambda what: ToolError(f"gone, could not {what}"))
+    monkeypatch.setattr(engine.engine, "lost", lambda what: ToolError(f"gone, could not {what}"))
     with pytest.raises(ToolError, match="gone, could not build the image"):
         Buildx(engine, environ).build(builds.build(DOCKERFILE, tmp_path), ignore)
 

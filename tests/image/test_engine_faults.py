@@ -14,6 +14,7 @@ from envkit.errors import EnvkitError, RefusedError, ToolError
 from envkit.image import container
 from envkit.image.builders.build import Build, Builder
 from envkit.image.builders.choice import choose
+from envkit.image.connecting import Connecting
 from envkit.image.container import Once
 from envkit.image.engine import Engine
 from envkit.image.progress import Event, Line, ignore
@@ -21,6 +22,7 @@ from tests.image.conftest import lacking
 from tests.support import builds, engines
 from tests.support.base_images import BaseImages
 from tests.support.disk import UnavailableError, disk
+from tests.support.makes import Make
 from tests.support.tiny_images import TINY, archive, tar
 
 BASE = "envkit-tests/base:1"
@@ -54,8 +56,10 @@ class Own(NamedTuple):
     @contextmanager
     def builder(self, wish: str) -> Iterator[Builder]:
         """Lend a builder with a connection of its own."""
-        with Engine(self.environ) as engine:
-            yield choose(wish, engine, self.environ)
+        with Connecting(self.environ) as connecting:
+            # What never answered is not known to have stopped.
+            assert connecting.engine
+            yield choose(wish, connecting, self.environ)
 
     def build(self, steps: str) -> Build:
         """Return a build that would replace an image."""
@@ -68,7 +72,7 @@ class Own(NamedTuple):
 
 @pytest.fixture(scope="module")
 def own(
-    newest_make: engines.Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
+    newest_make: Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Own]:
     """An engine that tests may stop, if they start it again."""
     with engines.Engine(newest_make) as made:
@@ -80,7 +84,7 @@ def own(
 
 
 @pytest.fixture
-def full(newest_make: engines.Make, base_images: BaseImages, tmp_path: Path) -> Iterator[Own]:
+def full(newest_make: Make, base_images: BaseImages, tmp_path: Path) -> Iterator[Own]:
     """An engine on a disk that has room for little."""
     root = tmp_path / "root"
     root.mkdir()

@@ -10,7 +10,7 @@ import pytest
 
 from envkit.errors import ToolError
 from envkit.image.builders.buildx import Buildx, find
-from envkit.image.engine import Engine
+from envkit.image.connecting import Connecting
 from envkit.image.progress import Event
 from tests.support import builds, engines
 from tests.support.builds import DOCKERFILE, FAILING, Told, told
@@ -29,7 +29,7 @@ def _build(environ: dict[str, str], root: Path, base: str, **arguments: str) -> 
     events: list[Event] = []
     build = builds.build(DOCKERFILE, root, arguments={"BASE": base, **arguments}, no_cache=True)
     end: object
-    with Engine(environ) as engine:
+    with Connecting(environ) as engine:
         try:
             end = sorted(Buildx(engine, environ).build(build, events.append).metadata)
         except ToolError as error:
