@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envkit import project
+from envkit.builders import buildx, choice
 from envkit.cli.output import Meter, Output, answer
+from envkit.engines.connecting import Connecting
+from envkit.engines.progress import Event, Finished, Line, Progress, Started, Step
 from envkit.errors import EXIT_DONE
 from envkit.image import plan as plans
-from envkit.image.builders import buildx, choice
-from envkit.image.connecting import Connecting
 from envkit.image.execution import Execution, Outcome
 from envkit.image.plan import Options, Plan
-from envkit.image.progress import Event, Finished, Line, Progress, Started, Step
 from envkit.installation.plan import Request
 from envkit.project import DEFAULT_GROUP
 from envkit.quantities import bytes_text, count, seconds_text, whole_seconds_text

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from envkit import refusals
-from envkit.image import images, layers, tar
-from envkit.image.images import Blob, Image
+from envkit import refusals, tar
+from envkit.engines import images
+from envkit.engines.images import Blob, Image
+from envkit.image import layers
 from envkit.image.layers import TIME, Layer
 
 _CREATED = "2020-01-01T00:00:00Z"

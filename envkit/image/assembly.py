@@ -11,14 +11,15 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from envkit.engines import exports, images
+from envkit.engines.engine import Engine
+from envkit.engines.images import Blob, Image
 from envkit.environment import usage
 from envkit.errors import AlteredError, ToolError
 from envkit.fetching.progress import Report
-from envkit.image import archive, content, exports, images, layers
+from envkit.image import archive, content, layers
 from envkit.image.archive import Wish
 from envkit.image.bases import Base
-from envkit.image.engine import Engine
-from envkit.image.images import Blob, Image
 from envkit.image.layers import Layer
 from envkit.installation.plan import Request
 

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import interpreter
+from envkit import interpreter, tar
+from envkit.engines.container import Once, run_once
+from envkit.engines.engine import Engine
+from envkit.engines.images import Image
 from envkit.errors import MissingError
 from envkit.fetching import selection
-from envkit.image import tar
-from envkit.image.container import Once, run_once
-from envkit.image.engine import Engine
-from envkit.image.images import Image
 from envkit.interpreter import Interpreter
 from envkit.store.layout import write_whole
 

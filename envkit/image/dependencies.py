@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from envkit import dockerfile
+from envkit.builders.build import Build, Builder
+from envkit.contexts import context
+from envkit.engines.engine import Engine
+from envkit.engines.images import Image
+from envkit.engines.progress import Event
 from envkit.errors import MissingError, NoWheelError, UsageError
 from envkit.fetching.progress import Progress as Fetching
-from envkit.image import bases, content, context, dockerfile
+from envkit.image import bases, content
 from envkit.image import plan as plans
 from envkit.image.assembly import REPOSITORY, Assembly
 from envkit.image.bases import Base
-from envkit.image.builders.build import Build, Builder
-from envkit.image.engine import Engine
-from envkit.image.images import Image
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
-from envkit.image.progress import Event
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock

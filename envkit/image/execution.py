@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envkit import refusals
 from envkit.beside import Beside
+from envkit.builders.build import Build, Builder, Built
+from envkit.contexts import context
+from envkit.engines import images
+from envkit.engines.images import Image
+from envkit.engines.pushing import Pushed
 from envkit.errors import EnvkitError
-from envkit.image import context, images, record
 from envkit.image import plan as plans
-from envkit.image.builders.build import Build, Builder, Built
-from envkit.image.images import Image
+from envkit.image import record
 from envkit.image.plan import Plan
-from envkit.image.pushing import Pushed
 from envkit.image.record import Record
 
 if TYPE_CHECKING:
-    from envkit.image.connecting import Connecting
+    from envkit.engines.connecting import Connecting
+    from envkit.engines.engine import Engine
     from envkit.image.dependencies import Provided, Show
-    from envkit.image.engine import Engine
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from envkit import __version__, refusals
+from envkit import dockerfile as dockerfiles
 from envkit.config import IMAGE_NAME
+from envkit.contexts import context as contexts
+from envkit.contexts.context import Context
+from envkit.dockerfile import Dockerfile, Stage
 from envkit.environment.home import Home
 from envkit.errors import UsageError
-from envkit.image import context as contexts
-from envkit.image import dockerfile as dockerfiles
 from envkit.image import labels
-from envkit.image.context import Context
-from envkit.image.dockerfile import Dockerfile, Stage
 from envkit.installation import plan as installation
 from envkit.installation.plan import Request
 from envkit.locks import lock

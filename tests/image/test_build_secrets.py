@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from envkit.builders import secret
 from envkit.errors import UsageError
-from envkit.image.builders import secret
 
 VALUE = "v3ry-s3cret"
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from envkit.builders.build import Build, Builder
+from envkit.builders.choice import choose
+from envkit.engines import container
+from envkit.engines.connecting import Connecting
+from envkit.engines.container import Once
+from envkit.engines.engine import Engine
+from envkit.engines.progress import Event, Line, ignore
 from envkit.errors import EnvkitError, Interrupted, MissingError, ToolError, UsageError
-from envkit.image import container
-from envkit.image.builders.build import Build, Builder
-from envkit.image.builders.choice import choose
-from envkit.image.connecting import Connecting
-from envkit.image.container import Once
-from envkit.image.engine import Engine
-from envkit.image.progress import Event, Line, ignore
 from tests.support import builds, engines
 from tests.support.builds import FAILING, pack, told
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from envkit.builders import buildx
+from envkit.builders.buildx import Buildx
+from envkit.engines.connecting import Connecting
+from envkit.engines.progress import Event, ignore
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image.builders import buildx
-from envkit.image.builders.buildx import Buildx
-from envkit.image.connecting import Connecting
-from envkit.image.progress import Event, ignore
 from tests.support import builds, sockets
 from tests.support.builds import DOCKERFILE, told
 from tests.support.fake_buildx import Call, FakeBuildx

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envkit import tar
+from envkit.contexts import reading
+from envkit.contexts.context import Context, scan
 from envkit.errors import EnvkitError, RefusedError, UsageError
-from envkit.image import reading, tar
-from envkit.image.context import Context, scan
 from tests.support.folders import as_stranger, write
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from envkit.builders import dockerfile
+from envkit.builders.dockerfile import line_of, parse
 from envkit.errors import UsageError
-from envkit.image.builders import dockerfile
-from envkit.image.builders.dockerfile import line_of, parse
 
 TEXT = """\
 # escape=\\

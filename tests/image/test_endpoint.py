@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from envkit.engines.endpoint import DEFAULT_ADDRESS, Certificates, find
 from envkit.errors import UsageError
-from envkit.image.endpoint import DEFAULT_ADDRESS, Certificates, find
 from tests.support.engines import Engine
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from envkit.engines import container
+from envkit.engines.container import Once
+from envkit.engines.engine import Engine
 from envkit.errors import EnvkitError, Interrupted, MissingError, ToolError, UsageError
-from envkit.image import container
-from envkit.image.container import Once
-from envkit.image.engine import Engine
 from tests.support import engines
 from tests.support.tiny_images import LABEL, TINY, archive, tar
 

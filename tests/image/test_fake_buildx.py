@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from envkit.builders.buildx import Buildx, find
+from envkit.engines.connecting import Connecting
+from envkit.engines.progress import Event
 from envkit.errors import ToolError
-from envkit.image.builders.buildx import Buildx, find
-from envkit.image.connecting import Connecting
-from envkit.image.progress import Event
 from tests.support import builds, engines
 from tests.support.builds import DOCKERFILE, FAILING, Told, told
 from tests.support.fake_buildx import FakeBuildx

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envkit.contexts import ignore
+from envkit.contexts.walk import walk
 from envkit.errors import UsageError
-from envkit.image import ignore
-from envkit.image.walk import walk
 from tests.support import builder
 from tests.support.builder import Builder
 

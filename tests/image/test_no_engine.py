@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from envkit.engines.engine import Engine
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image.engine import Engine
 from tests.support import sockets
 from tests.support.sockets import as_nobody, response
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from envkit.engines.engine import Engine
+from envkit.engines.progress import Event, Progress, ignore
+from envkit.engines.pushing import Pushing
 from envkit.errors import EnvkitError, MissingError, ToolError
-from envkit.image.engine import Engine
-from envkit.image.progress import Event, Progress, ignore
-from envkit.image.pushing import Pushing
 from tests.support import engines
 from tests.support.registries import PASSWORD, USER, Registry
 from tests.support.tiny_images import TINY, archive

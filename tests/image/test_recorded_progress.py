@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from envkit.image import messages
-from envkit.image.builders import classic, dockerfile, plain, rawjson, solve, trace
-from envkit.image.progress import Event, Transfer
+from envkit.builders import classic, dockerfile, plain, rawjson, solve, trace
+from envkit.engines import messages
+from envkit.engines.progress import Event, Transfer
 from tests.support.builds import DOCKERFILE, RECORDED, Told, told
 
 INSTRUCTIONS = dockerfile.parse(DOCKERFILE)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envkit import tar
+from envkit.contexts.context import Context, scan, stream
 from envkit.errors import RefusedError, UsageError
-from envkit.image import tar
-from envkit.image.context import Context, scan, stream
 from tests.support import builder
 from tests.support.builder import Builder
 from tests.support.folders import as_stranger, write

@@ -6,8 +6,8 @@ import json
 import hypothesis
 from hypothesis import strategies as st
 
-from envkit.image.builders import trace
-from envkit.image.builders.solve import Log, Status, Vertex
+from envkit.builders import trace
+from envkit.builders.solve import Log, Status, Vertex
 from tests.support.builds import RECORDED
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from envkit.image.builders.build import Build
-from envkit.image.progress import Event, Progress
+from envkit.builders.build import Build
+from envkit.engines.progress import Event, Progress
 
 # What was recorded of builds of the Dockerfile that is among it; a name says by which engine, and
 # how it ended.

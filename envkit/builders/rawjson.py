@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from envkit.image.builders.solve import Log, Status, Told, Vertex
+from envkit.builders.solve import Log, Status, Told, Vertex
 
 # "2026-11-25T22:02:26.172376766Z": more digits than Python takes.
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$")

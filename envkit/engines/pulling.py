@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from envkit.engines import faults
+from envkit.engines.messages import Message, failure_in
+from envkit.engines.progress import Finished, Report, Started, Transfer
 from envkit.errors import EnvkitError, MissingError, ToolError
-from envkit.image import faults
-from envkit.image.messages import Message, failure_in
-from envkit.image.progress import Finished, Report, Started, Transfer
 
 # A registry's answer for what it has not, as engines tell of it.
 _ABSENT = ("not found", "manifest unknown", "repository does not exist", "no such manifest")

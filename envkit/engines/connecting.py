@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from envkit.image import endpoint
+from envkit.engines import endpoint
 
 if TYPE_CHECKING:
-    from envkit.image.engine import Engine
+    from envkit.engines.engine import Engine
 
 
 class Connecting:
@@ -43,7 +43,7 @@ class Connecting:
         """
         with self._mutex:
             if self._engine is None:
-                from envkit.image.engine import Engine
+                from envkit.engines.engine import Engine
 
                 self._engine = Engine(self._environ)
             return self._engine

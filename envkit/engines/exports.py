@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from envkit.engines.engine import Engine
+from envkit.engines.images import Blob, Image
 from envkit.errors import ToolError
-from envkit.image.engine import Engine
-from envkit.image.images import Blob, Image
 from envkit.store.layout import write_whole
 
 # A manifest or configuration is smaller than this; a layer that is as well is no JSON.

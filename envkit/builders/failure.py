@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 
+from envkit.builders import dockerfile
+from envkit.builders.build import Build
+from envkit.engines import faults
+from envkit.engines.progress import Progress, Step
 from envkit.errors import EnvkitError, MissingError, RefusedError, ToolError, UsageError
-from envkit.image import faults
-from envkit.image.builders import dockerfile
-from envkit.image.builders.build import Build
-from envkit.image.progress import Progress, Step
 
 # How many of a failing step's last lines are shown, and how much of its name.
 _LINES = 12

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envkit import refusals
+from envkit.engines.endpoint import DEFAULT_ADDRESS, Endpoint
 from envkit.errors import EnvkitError, MissingError, RefusedError, ToolError, UsageError
-from envkit.image.endpoint import DEFAULT_ADDRESS, Endpoint
 
 _INSTALL = "install Docker Engine (https://docs.docker.com/engine/install/)"
 _UNTOUCHED = "No image was changed."

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from envkit.image.builders.dockerfile import Instruction
-from envkit.image.builders.solve import shown
-from envkit.image.progress import Event, Finished, Line, Started, Transfer
+from envkit.builders.dockerfile import Instruction
+from envkit.builders.solve import shown
+from envkit.engines.progress import Event, Finished, Line, Started, Transfer
 
 _STEP = re.compile(r"^Step (?P<step>\d+)/(?P<total>\d+) : (?P<text>.*)$")
 _OWN = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from envkit.image.progress import Event, Finished, Line, Started, Transfer
+from envkit.engines.progress import Event, Finished, Line, Started, Transfer
 
 # What buildx says of itself has the number 0.
 _NUMBERED = re.compile(r"^#(?P<step>\d+) (?P<rest>.*)$")

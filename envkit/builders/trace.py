@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
 
-from envkit.image.builders.solve import Log, Status, Told, Vertex
+from envkit.builders.solve import Log, Status, Told, Vertex
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
+from envkit.builders import classic, dockerfile, failure, solve, trace
+from envkit.builders.build import Build, Built
+from envkit.engines import messages
+from envkit.engines.engine import Engine
+from envkit.engines.faults import registry_of
+from envkit.engines.images import Image
+from envkit.engines.progress import Event, Progress, Report
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image import messages
-from envkit.image.builders import classic, dockerfile, failure, solve, trace
-from envkit.image.builders.build import Build, Built
-from envkit.image.engine import Engine
-from envkit.image.faults import registry_of
-from envkit.image.images import Image
-from envkit.image.progress import Event, Progress, Report
 
 # BuildKit is in the engine since this version of the API; one may say that it prefers the other.
 _BUILDKIT_SINCE = (1, 39)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from envkit import tar
+from envkit.contexts import digests, ignore, reading
+from envkit.contexts.walk import NEVER, walk
 from envkit.errors import UsageError
-from envkit.image import digests, ignore, reading, tar
-from envkit.image.walk import NEVER, walk
 
 # At the top: the environment under its names, and what envkit keeps beside it.
 _BESIDE = ("", ".previous", ".discard")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from envkit import drafts
-from envkit.image import reading
+from envkit.contexts import reading
 
 # The first bytes of a file of digests. Then come the sha256 of what follows, the number of entries,
 # the entries, and their names with zeros between: JSON takes seven times as long to write.

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envkit import refusals
+from envkit.contexts.patterns import Group, PatternError
 from envkit.errors import UsageError
-from envkit.image.patterns import Group, PatternError
 
 # What Go takes for white space (unicode.IsSpace), which is less than Python does.
 _SPACE = (

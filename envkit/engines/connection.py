@@ -10,10 +10,10 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from envkit.engines import endpoint, faults, messages
+from envkit.engines.endpoint import settings_folder
+from envkit.engines.messages import Message, Sending
 from envkit.errors import EnvkitError, MissingError, UsageError
-from envkit.image import endpoint, faults, messages
-from envkit.image.endpoint import settings_folder
-from envkit.image.messages import Message, Sending
 
 if TYPE_CHECKING:
     import docker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from envkit.image.progress import Event, Finished, Line, Started, Transfer
+from envkit.engines.progress import Event, Finished, Line, Started, Transfer
 
 # Longer lines are cut up: nobody reads them, and they would pile up.
 _LONGEST = 1 << 16

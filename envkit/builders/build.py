@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from envkit.image.progress import Report
+from envkit.engines.progress import Report
 
 # Gives the context as a tar archive, with these files more: name -> content.
 Pack = Callable[[Mapping[str, bytes]], Iterator[bytes]]

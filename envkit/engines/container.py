@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from envkit.engines import faults
+from envkit.engines.engine import Engine
 from envkit.errors import EnvkitError, MissingError, ToolError
-from envkit.image import faults
-from envkit.image.engine import Engine
 
 # By which containers are known that were left behind by a killed process.
 LABEL = "dev.envkit.once"

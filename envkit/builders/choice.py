@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from envkit.builders import buildx
+from envkit.builders.build import Builder
+from envkit.builders.buildx import Buildx
+from envkit.engines.connecting import Connecting
 from envkit.errors import UsageError
-from envkit.image.builders import buildx
-from envkit.image.builders.build import Builder
-from envkit.image.builders.buildx import Buildx
-from envkit.image.connecting import Connecting
 
 WISHES = "auto, buildx, buildx:NAME, api or classic"
 
@@ -33,7 +33,7 @@ def choose(wish: str, connecting: Connecting, environ: Mapping[str, str]) -> Bui
     if kind == "buildx" and bool(colon) == bool(name):
         return Buildx(connecting, environ, name)
     if wish == "classic" or (kind == "api" and not colon):
-        from envkit.image.builders.api import Api
+        from envkit.builders.api import Api
 
         return Api(connecting.engine, buildkit=False if wish == "classic" else None)
     raise UsageError(f"{wish!r} is no builder", f"It is one of {WISHES}.")

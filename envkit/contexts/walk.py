@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from envkit.contexts import ignore, reading
 from envkit.errors import UsageError
-from envkit.image import ignore, reading
 
 # What is left out whatever `.dockerignore` says: the history, and what tools can make again.
 NEVER = frozenset(

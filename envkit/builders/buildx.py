@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from envkit import process
+from envkit.builders import dockerfile, rawjson, secret, solve
+from envkit.builders.build import Build, Built
+from envkit.engines.connecting import Connecting
+from envkit.engines.endpoint import settings_folder
+from envkit.engines.progress import Event, Finished, Line, Progress, Report
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image.builders import dockerfile, rawjson, secret, solve
-from envkit.image.builders.build import Build, Built
-from envkit.image.connecting import Connecting
-from envkit.image.endpoint import settings_folder
-from envkit.image.progress import Event, Finished, Line, Progress, Report
 
 # Where the command line looks for plugins, after the user's own folder and what is configured.
 # Source: cli-plugins/manager of docker/cli.
@@ -122,7 +122,7 @@ class Buildx:
                 raise self._failure(said, progress, build)
 
     def _failure(self, said: str, progress: Progress, build: Build) -> EnvkitError:
-        from envkit.image.builders import failure
+        from envkit.builders import failure
 
         gone = failure.may_be_stopped(said, progress) and self._lost()
         if gone:
@@ -185,7 +185,7 @@ class _Reader(Protocol):
 def _reader(form: str, locate: Callable[[str], int | None]) -> _Reader:
     if form == "rawjson":
         return _Objects(locate)
-    from envkit.image.builders import plain
+    from envkit.builders import plain
 
     return plain.Reader(locate)
 

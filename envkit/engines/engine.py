@@ -7,13 +7,13 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import quote
 
+from envkit.engines import faults, images, messages
+from envkit.engines.connection import Connection, encoded
+from envkit.engines.images import Image, Layer, Listed
+from envkit.engines.progress import Report, ignore
+from envkit.engines.pulling import Pulling
+from envkit.engines.pushing import Pushed, Pushing
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
-from envkit.image import faults, images, messages
-from envkit.image.connection import Connection, encoded
-from envkit.image.images import Image, Layer, Listed
-from envkit.image.progress import Report, ignore
-from envkit.image.pulling import Pulling
-from envkit.image.pushing import Pushed, Pushing
 
 
 class Facts(NamedTuple):

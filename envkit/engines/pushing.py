@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from envkit.engines.messages import Message, failure_in
+from envkit.engines.progress import Finished, Line, Report, Started, Transfer
 from envkit.errors import ToolError
-from envkit.image.messages import Message, failure_in
-from envkit.image.progress import Finished, Line, Report, Started, Transfer
 
 _HAD = ("Layer already exists", "Mounted from")
 
@@ -88,7 +88,7 @@ class Pushing:
             self._report(Line(layer, status))
 
     def _failure(self, said: str) -> Exception:
-        from envkit.image import faults
+        from envkit.engines import faults
 
         found = faults.said_by_registry(said, self._name, self._what)
         return (
