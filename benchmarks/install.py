@@ -10,9 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +22,7 @@ if not __package__:  # run as a script
 from benchmarks import report
 from benchmarks.indexes import read_pip_settings, uv_settings
 from benchmarks.locks import LockError, Maker, Series, UvProjects
+from benchmarks.machine import cache_folder, known, machine, output, program, say
 from benchmarks.recipes import LAST, RECIPES
 from benchmarks.scenarios import ROWS, Bench, Sample, Settings
 from benchmarks.timing import Limits
@@ -52,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if INTERRUPTED in result["facts"]:
         return 130
     if options.write:
-        report.write(README, text)
+        report.write(README, "install", text)
     return 1 if any(sample.error for sample in samples) else 0
 
 
@@ -88,12 +86,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     python = str(Path(options.python or getattr(sys, "_base_executable", sys.executable)).resolve())
-    version = _output([python, "-c", "import platform; print(platform.python_version())"])
+    version = output([python, "-c", "import platform; print(platform.python_version())"])
     minor = ".".join(version.split(".")[:2])
     env = base_env(os.environ, python)
-    work = (options.work or _cache_folder() / "envkit-benchmarks").resolve()
-    envkit = _program("envkit", options.envkit)
-    uv = _program("uv", options.uv)
+    work = (options.work or cache_folder() / "envkit-benchmarks").resolve()
+    envkit = program("envkit", options.envkit)
+    uv = program("uv", options.uv)
     for name, path in (("envkit", envkit), ("uv", uv)):
         if name in options.tools and path is None:
             raise FileNotFoundError(
@@ -122,10 +120,10 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     samples: list[dict[str, object]] = []
     for size in options.sizes:
         series = Series(
-            RECIPES[size], work / "locks" / f"{maker.name}-{minor}" / str(size), maker, _say
+            RECIPES[size], work / "locks" / f"{maker.name}-{minor}" / str(size), maker, say
         )
         sizes[str(size)] = _about(series)
-        bench = Bench(series, toolbox, checkout, settings, _say)
+        bench = Bench(series, toolbox, checkout, settings, say)
         try:
             samples.extend(sample.to_json() for sample in bench.measure(options.rows))
         except KeyboardInterrupt:
@@ -149,7 +147,7 @@ def _about(series: Series) -> str:
     pins = series.state(LAST).pins
     for old, new, expected in ((1, LAST, 10), (1, 2, 1)):
         if len(changed := series.changes(old, new)) != expected:
-            _say(f"note: {expected} should change in {recipe.size}, these do: {', '.join(changed)}")
+            say(f"note: {expected} should change in {recipe.size}, these do: {', '.join(changed)}")
     return f"{len(recipe.requirements)} requirements, {len(pins)} distributions ({names})"
 
 
@@ -163,81 +161,26 @@ def _facts(
         ("pip", [python, "-Im", "ensurepip", "--version"]),
     ):
         if name in tools:
-            versions.append(f"{name} {_output(argv, env).removeprefix(name).strip()}")
+            versions.append(f"{name} {output(argv, env).removeprefix(name).strip()}")
     return {
         "Measured": time.strftime("%Y-%m-%d"),
         "Tools": ", ".join(versions),
-        "Python": _output([python, "-VV"], env),
-        "Machine": f"{os.cpu_count()} cores ({_processor()}), {_system()}",
+        "Python": output([python, "-VV"], env),
+        "Machine": machine(),
         "Load before": f"{os.getloadavg()[0]:.1f}",
     }
 
 
-def _system() -> str:
-    return f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine()
-    names = [
-        line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")
-    ]
-    return names[0] if names else platform.machine()
-
-
-def _output(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(
-        argv, check=False, capture_output=True, text=True, timeout=60, env=env and dict(env)
-    )
-    if done.returncode != 0:
-        raise FileNotFoundError(f"{' '.join(argv)} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
-def _program(name: str, given: str | None) -> str | None:
-    """Find a tool: its absolute path or None; `FileNotFoundError` if ``given`` is no program."""
-    if given:
-        found = shutil.which(given)
-        if found is None:
-            raise FileNotFoundError(f"there is no program {given}")
-        return str(Path(found).absolute())
-    beside = Path(sys.executable).with_name(name)
-    if beside.exists():
-        return str(beside)
-    return shutil.which(name) if name == "uv" else None
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(name) for name in _known(text, [str(size) for size in RECIPES]))
+    return tuple(int(name) for name in known(text, [str(size) for size in RECIPES]))
 
 
 def _rows(text: str) -> tuple[str, ...]:
-    return _known(text, ROWS)
+    return known(text, ROWS)
 
 
 def _tools(text: str) -> tuple[str, ...]:
-    return _known(text, TOOLS)
-
-
-def _known(text: str, names: Sequence[str]) -> tuple[str, ...]:
-    chosen = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in chosen if name not in names]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(names)}")
-    return chosen
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+    return known(text, TOOLS)
 
 
 if __name__ == "__main__":

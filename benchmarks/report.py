@@ -10,7 +10,6 @@ from benchmarks.scenarios import Sample
 from benchmarks.timing import Spread, ratios, spread
 
 NONE = "-"
-BEGIN, END = "<!-- install: begin -->", "<!-- install: end -->"
 TITLES = {
     "nothing": "nothing to do",
     "one": "one bumped",
@@ -71,12 +70,13 @@ def reference(found: Sequence[Series]) -> Series | None:
     return min(whole, key=lambda s: spread(list(s.seconds.values())).median, default=None)
 
 
-def write(readme: Path, text: str) -> None:
-    """Put ``text`` between the markers of ``readme``; `ValueError` when one is missing."""
-    head, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
+def write(readme: Path, benchmark: str, text: str) -> None:
+    """Put ``text`` between a benchmark's markers in ``readme``; `ValueError` if one is missing."""
+    first, last = f"<!-- {benchmark}: begin -->", f"<!-- {benchmark}: end -->"
+    head, begin, rest = readme.read_text().partition(first)
+    _, end, tail = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{readme} lacks the lines {BEGIN} and {END}")
+        raise ValueError(f"{readme} lacks the lines {first} and {last}")
     readme.write_text(f"{head}{begin}\n\n{text}\n{end}{tail}")
 
 
@@ -121,12 +121,12 @@ def _details(groups: Mapping[str, Sequence[Series]]) -> list[str]:
         title = TITLES[row].strip()
         for one in found:
             values = list(one.seconds.values())
-            between = _range(spread(values), 3) if values else NONE
+            shown = between(spread(values), 3) if values else NONE
             cells = (
                 title,
                 f"`{one.label}`",
                 _median(one),
-                between,
+                shown,
                 _ratio(one, best),
                 _peak(one),
                 _behind(one),
@@ -151,14 +151,14 @@ def _median(one: Series | None) -> str:
         return NONE
     if not one.seconds:
         return "failed"
-    text = _number(spread(list(one.seconds.values())).median, 3)
+    text = number(spread(list(one.seconds.values())).median, 3)
     return f"{text} ({len(one.errors)} failed)" if one.errors else text
 
 
 def _ratio(one: Series | None, best: Series | None) -> str:
     if one is None or best is None or (quotient := ratios(one.seconds, best.seconds)) is None:
         return NONE
-    return f"{_number(quotient.median, 2)} ({_range(quotient, 2)})"
+    return f"{number(quotient.median, 2)} ({between(quotient, 2)})"
 
 
 def _peak(one: Series) -> str:
@@ -174,11 +174,12 @@ def _behind(one: Series) -> str:
     return f"{cpu:.1f}, {max(s.behind_peak_kib for s in behind) / 1024:.0f}"
 
 
-def _range(of: Spread, digits: int) -> str:
-    return f"{_number(of.least, digits)} to {_number(of.greatest, digits)}"
+def between(of: Spread, digits: int) -> str:
+    """Write the least and the greatest."""
+    return f"{number(of.least, digits)} to {number(of.greatest, digits)}"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
     """Enough digits to tell a twentieth apart: three places below one, fewer above."""
     places = digits if value < 1 else max(digits - 1, 1) if value < 10 else 1
     return f"{value:.{places}f}"

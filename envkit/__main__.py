@@ -27,6 +27,11 @@ def _answer(arguments: list[str]) -> int:
         from envkit.cli.installer import install_here
 
         return guarded(lambda: install_here(offline=len(arguments) > 1))
+    if arguments == ["build"]:
+        from envkit.cli.building import build_here
+        from envkit.cli.guard import guarded
+
+        return guarded(build_here)
     from envkit.cli.main import main as run
 
     return run(arguments)

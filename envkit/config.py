@@ -98,10 +98,12 @@ _KEYS = tuple(key for key in Config._fields if key != "sources")
 # The key whose value is a table of its own.
 _IMAGE = "image"
 
-# Components as the distribution specification's references have them, after a registry perhaps.
-_IMAGE_NAME = (
-    r"([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-    r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+# What images are called, without a tag: a registry's host perhaps, then components ("Image
+# reference grammar", distribution/reference).
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+IMAGE_NAME = (
+    r"(?:(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
+    rf"{_COMPONENT}(?:/{_COMPONENT})*"
 )
 _IMAGE_NAME_HINT = "must be small letters, digits and . _ - / (a tag is given with --tag)"
 
@@ -164,7 +166,7 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
 def _image(reader: _Reader) -> ImageConfig:
     reader.refuse_unknown(ImageConfig._fields)
     return ImageConfig(
-        name=reader.matching("name", _IMAGE_NAME, _IMAGE_NAME_HINT),
+        name=reader.matching("name", IMAGE_NAME, _IMAGE_NAME_HINT),
         base=reader.text("base"),
         apt=tuple(reader.matches("apt", _APT, "must be names of Debian packages")),
         user=reader.matching("user", _USER, 'must be as in user = "10001:10001"'),

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from envkit import project, render
-from envkit.cli.building import Building
+from envkit import render
+from envkit.cli.building import Building, request_here
 from envkit.cli.output import Output, answer
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.image import plan as plans
 from envkit.image.plan import Options, Plan
-from envkit.installation.plan import Request
-from envkit.project import DEFAULT_GROUP
-from envkit.quantities import bytes_text, count, seconds_text
-from envkit.store import layout
-
-if TYPE_CHECKING:
-    from envkit.image.execution import Outcome
+from envkit.quantities import bytes_text, count
 
 
 @click.command()
@@ -62,6 +54,7 @@ def build(
     deps: plans.Dependencies,
     arguments: tuple[str, ...],
     labels: tuple[str, ...],
+    platforms: tuple[str, ...],
     offline: bool,
     progress: str,
     check: bool,
@@ -74,24 +67,17 @@ def build(
     It has the environment's own wheels, in layers of which only those are made anew that changed.
     The Dockerfile is yours; `docker build .` makes the same image from it, more slowly.
     """
-    started = time.monotonic()
-    found = project.find(Path.cwd(), os.environ)
-    request = Request(
-        project=found,
-        groups=(found.group(DEFAULT_GROUP),),
-        store=layout.locate(found.config.store, os.environ),
-        environ=os.environ,
-        offline=offline,
-    )
+    request = request_here(offline=offline)
     wish = Options(
         dependencies=deps,
         arguments=_pairs(arguments, "--build-arg", os.environ),
         labels=_pairs(labels, "--label", {}),
+        # As buildx takes them, too: several in one.
+        platforms=tuple(one for text in platforms for one in text.split(",")),
         **options,
     )
-    request.store.prepare(output.say)
-    plan = plans.make(request, wish)
     building = Building(output, plain=progress == "plain")
+    plan = building.plan(request, wish)
     if dry_run:
         _show_plan(plan, building, as_json=as_json)
         return EXIT_DONE
@@ -103,7 +89,7 @@ def build(
     if as_json:
         click.echo(render.as_json(outcome))
     else:
-        _report(output, outcome, time.monotonic() - started)
+        building.report(outcome)
     return EXIT_DONE
 
 
@@ -121,32 +107,6 @@ def _pairs(texts: Iterable[str], option: str, environ: Mapping[str, str]) -> dic
     return found
 
 
-def _report(output: Output, outcome: Outcome, seconds: float) -> None:
-    for layer in outcome.added:
-        output.say(f"  + {bytes_text(layer.size):>9}  {_made_by(layer.made_by)}")
-    for pushed in outcome.pushed:
-        sent = f"{count(pushed.layers, 'layer')} sent, {pushed.had} there already"
-        output.say(f"Pushed {pushed.name}: {sent}")
-    names = ", ".join(outcome.tags)
-    size = bytes_text(outcome.size) + _difference(outcome)
-    new = f"{len(outcome.added)} of {outcome.layers} layers new"
-    what = f"{new}, {outcome.builder}" if outcome.builder else "nothing had changed"
-    output.say(f"Built {names} in {seconds_text(seconds)}: {size}; {what}")
-    answer(outcome.image)
-
-
-def _difference(outcome: Outcome) -> str:
-    if outcome.before is None or outcome.before == outcome.size:
-        return ""
-    more = outcome.size - outcome.before
-    return f" ({'+' if more > 0 else '-'}{bytes_text(abs(more))})"
-
-
-def _made_by(text: str) -> str:
-    """Return what made a layer, in one line."""
-    return " ".join(text.removeprefix("envkit: ").split())[:100]
-
-
 def _show_plan(plan: Plan, building: Building, *, as_json: bool) -> None:
     foundation = plan.foundation or "what the Dockerfile says"
     steps = {
@@ -159,7 +119,7 @@ def _show_plan(plan: Plan, building: Building, *, as_json: bool) -> None:
         "labels": plan.labels,
         "platforms": plan.platforms,
         "context": {
-            "files": plan.context.count,
+            "files": len(plan.context.members),
             "bytes": plan.context.size,
             "digest": plan.context.digest,
         },
@@ -171,7 +131,9 @@ def _show_plan(plan: Plan, building: Building, *, as_json: bool) -> None:
     answer(f"build    {', '.join(plan.tags)} with {steps['builder']}")
     answer(f"from     {', '.join(plan.images) or 'nothing'}")
     answer(f"deps     {steps['dependencies']}, on {foundation}")
-    size = f"{count(plan.context.count, 'file')}, {bytes_text(plan.context.size)}"
+    if plan.platforms:
+        answer(f"for      {', '.join(plan.platforms)}")
+    size = f"{count(len(plan.context.members), 'file')}, {bytes_text(plan.context.size)}"
     answer(f"context  {size}")
     for name, value in plan.arguments.items():
         answer(f"arg      {name}={value}")

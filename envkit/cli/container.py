@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
-from envkit import process, project
+from envkit import process
+from envkit.cli.building import request_here
 from envkit.errors import MissingError, UsageError
 from envkit.image import freshness
-from envkit.installation.plan import Request
-from envkit.project import DEFAULT_GROUP
-from envkit.store import layout
 
 
 def run(command: tuple[str, ...], *, stale: bool) -> NoReturn:
@@ -26,14 +23,7 @@ def run(command: tuple[str, ...], *, stale: bool) -> NoReturn:
         MissingError: there is no engine, no image or no Docker command.
         UsageError: the image is older.
     """
-    found = project.find(Path.cwd(), os.environ)
-    request = Request(
-        project=found,
-        groups=(found.group(DEFAULT_GROUP),),
-        store=layout.locate(found.config.store, os.environ),
-        environ=os.environ,
-    )
-    image = freshness.of(request)
+    image = freshness.of(request_here())
     if image.state == "unknown":
         raise MissingError(image.reasons[0], image.hint)
     if image.state == "missing":

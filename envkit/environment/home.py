@@ -62,9 +62,9 @@ class Home:
         """Let the store know of the project, so that what it uses is kept."""
         if os.path.exists(self._registration):
             return
-        os.makedirs(os.path.dirname(self._registration), exist_ok=True)
         if self.copies:
             folder = os.path.dirname(self.spare)
             os.makedirs(folder, exist_ok=True)
             stamp.replace(f"{folder}/.gitignore", "*\n")
+        os.makedirs(os.path.dirname(self._registration), exist_ok=True)
         stamp.replace(self._registration, self._root)

@@ -58,6 +58,7 @@ def ranks(python: Interpreter, cache: Path) -> Mapping[str, int]:
 
 def remember(python: Interpreter, tags: Sequence[str], cache: Path) -> None:
     """Keep the tags of an interpreter that is not on this machine, for `ranks` to return."""
+    cache.mkdir(parents=True, exist_ok=True)
     write_whole(_remembered(python, cache), json.dumps(tags))
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from typing import NamedTuple
 
+from envkit.engines import exports, images
+from envkit.engines.engine import Engine
+from envkit.engines.images import Blob, Image
 from envkit.environment import usage
 from envkit.errors import AlteredError, ToolError
 from envkit.fetching.progress import Report
-from envkit.image import content, labels, layers
-from envkit.image.archive import Archive, Wish
+from envkit.image import archive, content, layers
+from envkit.image.archive import Wish
 from envkit.image.bases import Base
-from envkit.image.engine import Engine
-from envkit.image.images import Image
 from envkit.image.layers import Layer
 from envkit.installation.plan import Request
 
@@ -95,39 +95,40 @@ class Assembly:
             self._say(f"{entry} was altered in the store; it is set aside and made anew")
 
     def _provide(self, image: Image, wanted: Sequence[Layer]) -> Assembled:
-        keys = [layer.key[:16] for layer in wanted]
+        keys = [layer.key for layer in wanted]
         name = f"{REPOSITORY}:{_digest([image.id, *keys])[:16]}"
-        made = Assembled(name, tuple(wanted), len(wanted))
         if self._engine.inspect(name):
-            return made
-        digests = self._present(image, keys)
-        known = {layer.key: digest for layer, digest in zip(wanted, digests, strict=False)}
+            return Assembled(name, tuple(wanted), len(wanted))
         wish = Wish(
             name=name,
             base=image,
             history=self._engine.history(image.id),
             layers=wanted,
-            labels={labels.LAYERS: " ".join(keys)},
+            known=self._present(image, keys),
         )
-        archive = Archive(wish, present=len(digests), digests=known, report=self._loading)
-        self._engine.load(archive.chunks())
-        loaded = self._engine.inspect(name)
-        if loaded is None:
+        store = self._request.store
+        with store.temporary() as folder:
+            if self._engine.facts().containerd_images:
+                below = exports.layers(self._engine, image, cache=store.interpreters)
+                chunks = archive.for_containerd(wish, below, folder, self._loading)
+            else:
+                chunks = archive.for_folders(wish, self._loading)
+            self._engine.load(chunks)
+        if self._engine.inspect(name) is None:
             raise ToolError(f"The engine loaded {name}, and does not have it")
-        return made._replace(present=len(digests))
+        return Assembled(name, tuple(wanted), len(wish.known))
 
-    def _present(self, image: Image, keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the digests of the lowest layers that the engine has on top of a base already."""
+    def _present(self, image: Image, keys: Sequence[str]) -> Sequence[Blob]:
+        """Return the lowest layers that the engine has on top of a base already."""
         found = []
-        for one in self._engine.images(labels.LAYERS):
-            theirs = one.labels.get(labels.LAYERS, "").split(" ")
-            shared = takewhile(lambda pair: pair[0] == pair[1], zip(keys, theirs, strict=False))
-            found.append((len(list(shared)), one.id))
-        below = len(image.layers)
-        for number, identity in sorted(found, reverse=True):
+        for one in self._engine.images(images.LAYERS):
+            blobs = images.shared(one.labels.get(images.LAYERS, ""), keys)
+            found.append((len(blobs), one.id, blobs))
+        for number, identity, blobs in sorted(found, reverse=True):
             other = self._engine.inspect(identity) if number else None
-            if other and other.layers[:below] == image.layers:
-                return other.layers[below : below + number]
+            expected = (*image.layers, *(blob.layer for blob in blobs))
+            if other and other.layers[: len(expected)] == expected:
+                return blobs
         return ()
 
 

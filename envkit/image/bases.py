@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import interpreter
+from envkit import interpreter, tar
+from envkit.engines.container import Once, run_once
+from envkit.engines.engine import Engine
+from envkit.engines.images import Image
 from envkit.errors import MissingError
 from envkit.fetching import selection
-from envkit.image import tar
-from envkit.image.container import Once, run_once
-from envkit.image.engine import Engine
-from envkit.image.images import Image
 from envkit.interpreter import Interpreter
 from envkit.store.layout import write_whole
 
@@ -78,7 +77,6 @@ def ask(engine: Engine, image: Image, *, name: str, cache: Path) -> Base:
     if ended.returncode:
         complaint = ended.stderr.strip().rpartition("\n")[2]
         raise MissingError(f"The python3 of {name} does not run: {complaint}", hint)
-    cache.mkdir(parents=True, exist_ok=True)
     found = _base(ended.stdout, cache)
     write_whole(remembered, json.dumps({"answer": ended.stdout}))
     return found

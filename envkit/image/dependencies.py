@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from envkit import dockerfile
+from envkit.builders.build import Build, Builder
+from envkit.contexts import context
+from envkit.engines.engine import Engine
+from envkit.engines.images import Image
+from envkit.engines.progress import Event
 from envkit.errors import MissingError, NoWheelError, UsageError
 from envkit.fetching.progress import Progress as Fetching
-from envkit.image import bases, content, context, dockerfile
+from envkit.image import bases, content
 from envkit.image import plan as plans
 from envkit.image.assembly import REPOSITORY, Assembly
 from envkit.image.bases import Base
-from envkit.image.builders.build import Build, Builder
-from envkit.image.engine import Engine
-from envkit.image.images import Image
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
-from envkit.image.progress import Event
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock
@@ -103,6 +105,10 @@ class Dependencies:
                     "a stage of it",
                     f"See the {plans.DOCKERFILE} that `envkit init` writes.",
                 )
+            self._show.say(
+                f"{plans.DOCKERFILE} is built as it is: no ARG {plans.DEPENDENCIES} in it names a "
+                "stage that distributions could be handed to"
+            )
             return Provided("Dockerfile", "", ())
         reason = self._elsewhere()
         if reason:
@@ -131,8 +137,6 @@ class Dependencies:
             return f"The builder {self._builder.name} has images of its own"
         if any(platform != own for platform in plan.platforms):
             return f"It is built for another platform than the engine's {own}"
-        if facts.containerd_images:
-            return "The engine keeps images in containerd's store"
         return ""
 
     def _from_store(self, foundation: Image, base: Base) -> tuple[str, str]:
@@ -233,7 +237,7 @@ class Dependencies:
 
         def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
             found = known or context.scan(root, environment=environment)
-            return context.stream(found, extra)
+            return context.stream(found, extra, latest=plan.latest)
 
         return Build(
             dockerfile=plan.dockerfile.text,

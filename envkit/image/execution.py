@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envkit import refusals
-from envkit.image import context, images, record
+from envkit.beside import Beside
+from envkit.builders.build import Build, Builder, Built
+from envkit.contexts import context
+from envkit.engines import images
+from envkit.engines.images import Image
+from envkit.engines.pushing import Pushed
+from envkit.errors import EnvkitError
 from envkit.image import plan as plans
-from envkit.image.builders.build import Build, Builder
-from envkit.image.dependencies import Dependencies, Provided, Show
-from envkit.image.engine import Engine
-from envkit.image.images import Image
+from envkit.image import record
 from envkit.image.plan import Plan
-from envkit.image.pushing import Pushed
 from envkit.image.record import Record
+
+if TYPE_CHECKING:
+    from envkit.engines.connecting import Connecting
+    from envkit.engines.engine import Engine
+    from envkit.image.dependencies import Provided, Show
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
@@ -59,19 +66,20 @@ class Outcome(NamedTuple):
 class Execution:
     """One build."""
 
-    def __init__(self, plan: Plan, engine: Engine, builder: Builder, show: Show) -> None:
+    def __init__(self, plan: Plan, connecting: Connecting, builder: Builder, show: Show) -> None:
         """Begin.
 
         Args:
             plan: what is to be built.
-            engine: the engine that is to have it.
+            connecting: how to reach the engine that is to have it.
             builder: what builds it.
             show: whom it is told.
         """
         self._plan = plan
-        self._engine = engine
+        self._connecting = connecting
         self._builder = builder
         self._show = show
+        self._before = record.read(Path(plan.home.image))
 
     def run(self) -> Outcome:
         """Build, tag and push, unless the engine has just this image already.
@@ -79,13 +87,11 @@ class Execution:
         Raises:
             EnvkitError: something is missing, refused or wrong; the image of before is as it was.
         """
-        plan = self._plan
-        before = record.read(Path(plan.home.image))
-        ids = self._bring_images()
-        inputs = plan.digest(sorted(ids.items()))
-        outcome = self._unchanged(before, inputs) or self._build(before, inputs, ids)
-        if plan.options.push:
-            pushed = tuple(self._engine.push(tag, self._show.step) for tag in plan.tags)
+        if self._plan.is_several:
+            return self._several()
+        outcome = self._ahead() or self._unchanged() or self._in_order()
+        if self._plan.options.push:
+            pushed = tuple(self._engine.push(tag, self._show.step) for tag in self._plan.tags)
             outcome = outcome._replace(pushed=pushed)
         return outcome
 
@@ -94,37 +100,60 @@ class Execution:
 
         Nothing is changed, and no registry is asked.
         """
-        before = record.read(Path(self._plan.home.image))
-        found = {name: self._engine.inspect(name) for name in self._plan.images}
-        ids = {name: image.id for name, image in found.items() if image}
-        inputs = self._plan.digest(sorted(ids.items()))
-        return (
-            before is None or before.inputs != inputs or self._engine.inspect(before.image) is None
-        )
+        before = self._before
+        if before is None or before.inputs != self._plan.inputs(before.ids):
+            return True
+        return not self._stands(before) or self._engine.inspect(before.image) is None
 
-    def _bring_images(self) -> Mapping[str, str]:
-        """Return the id of each image that the Dockerfile names, asking a registry if need be."""
-        found = {}
-        for name in self._plan.images:
-            image = None if self._plan.options.pull else self._engine.inspect(name)
-            if image is None:
-                self._show.say(f"Pulling {name}")
-                image = self._engine.pull(name, self._show.step)
-            found[name] = image.id
-        return found
+    @property
+    def _engine(self) -> Engine:
+        return self._connecting.engine
 
-    def _unchanged(self, before: Record | None, inputs: str) -> Outcome | None:
+    def _ahead(self) -> Outcome | None:
+        """Build on what the last build stood on, and look meanwhile whether that is still right.
+
+        For a change of the code, which is what mostly changes, nobody so waits for the SDK to be
+        imported. The image gets its names when all is known to be right.
+
+        Returns:
+            None if something else than the code has changed, or may have.
+        """
+        before, plan, options = self._before, self._plan, self._plan.options
+        plain = not (options.no_cache or options.pull or options.cache_to or plan.platforms)
+        if before is None or not (plain and before.known and self._builder.is_apart):
+            return None
+        if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
+            return None
+        looking = Beside(lambda: self._stands(before))
+        try:
+            built = self._run_builder(before.handed, tags=())
+        except EnvkitError:
+            if looking.result():
+                raise
+            return None
+        if not looking.result():
+            return None
+        kind, used = before.dependencies, before.intermediate
+        return self._finish(built, before.ids, kind, before.handed, used)
+
+    def _stands(self, before: Record) -> bool:
+        """Return whether the engine has all that the last build stood on, as it was."""
+        ids = {name: self._engine.inspect(name) for name in before.ids}
+        same = all(image and image.id == before.ids[name] for name, image in ids.items())
+        return same and (not before.handed or self._engine.inspect(before.handed) is not None)
+
+    def _unchanged(self) -> Outcome | None:
         """Return what was built before, if it would be built again just so and is still there."""
-        plan, options = self._plan, self._plan.options
+        before, plan, options = self._before, self._plan, self._plan.options
         anew = options.no_cache or options.pull or options.cache_to or options.created
-        if before is None or before.inputs != inputs or anew or plan.dockerfile.reads_network:
+        if before is None or anew or plan.dockerfile.reads_network:
+            return None
+        if before.inputs != plan.inputs(before.ids) or not self._stands(before):
             return None
         image = self._engine.inspect(before.image)
         if image is None:
             return None
-        for tag in plan.tags:
-            if tag not in image.tags:
-                self._engine.tag(image.id, tag)
+        self._name(image)
         return Outcome(
             image=image.id,
             tags=plan.tags,
@@ -138,81 +167,145 @@ class Execution:
             pushed=(),
         )
 
-    def _build(self, before: Record | None, inputs: str, ids: Mapping[str, str]) -> Outcome:
-        plan = self._plan
-        provided = Dependencies(plan, self._engine, self._builder, ids, self._show).provide()
-        arguments = dict(plan.arguments)
-        if provided.name:
-            arguments[plans.DEPENDENCIES] = provided.name
+    def _in_order(self) -> Outcome:
+        """Build from the bottom up."""
+        before, plan = self._before, self._plan
+        ids = self._bring_images()
+        again = before and not plan.options.no_cache and before.beneath == plan.beneath(ids)
+        if before and again and self._stands(before):
+            kind, handed, used = before.dependencies, before.handed, before.intermediate
+        else:
+            kind, handed, used = self._provide(ids)
+        built = self._run_builder(handed, tags=plan.tags)
+        return self._finish(built, ids, kind, handed, used)
+
+    def _several(self) -> Outcome:
+        """Have the builder build for several platforms, and push; the engine keeps nothing."""
+        built = self._run_builder("", tags=self._plan.tags, push=True)
+        return Outcome(
+            image=built.id,
+            tags=self._plan.tags,
+            size=0,
+            before=None,
+            layers=0,
+            added=(),
+            dependencies="Dockerfile",
+            builder=built.builder,
+            changed=True,
+            pushed=tuple(Pushed(tag, built.id) for tag in self._plan.tags),
+        )
+
+    def _provide(self, ids: Mapping[str, str]) -> Provided:
+        # What it takes to make them is much, and most builds need nothing of it.
+        from envkit.image.dependencies import Dependencies
+
+        return Dependencies(self._plan, self._engine, self._builder, ids, self._show).provide()
+
+    def _bring_images(self) -> Mapping[str, str]:
+        """Return the id of each image that the Dockerfile names, asking a registry if need be."""
+        found = {}
+        for name in self._plan.images:
+            image = None if self._plan.options.pull else self._engine.inspect(name)
+            if image is None:
+                self._show.say(f"Pulling {name}")
+                image = self._engine.pull(name, self._show.step)
+            found[name] = image.id
+        return found
+
+    def _run_builder(self, handed: str, *, tags: tuple[str, ...], push: bool = False) -> Built:
+        plan, options = self._plan, self._plan.options
+        project = plan.request.project
+        arguments = {**plan.arguments, **({plans.DEPENDENCIES: handed} if handed else {})}
+
+        def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
+            return context.stream(plan.context, extra, latest=plan.latest)
+
         self._show.say(f"Building {plan.tags[0]} with {self._builder.name}")
-        built = self._builder.build(self._wish(arguments), self._show.step)
-        image = self._engine.require(built.id)
-        for tag in plan.tags:
-            if tag not in image.tags:
-                self._engine.tag(image.id, tag)
+        return self._builder.build(
+            Build(
+                dockerfile=plan.dockerfile.text,
+                root=project.root,
+                pack=pack,
+                ignore=context.rules(project.root, environment=project.environment.name),
+                arguments=arguments,
+                labels=plan.labels,
+                tags=tags,
+                platforms=plan.platforms,
+                secrets=plan.secrets,
+                cache_from=options.cache_from,
+                cache_to=options.cache_to,
+                no_cache=options.no_cache,
+                # What the engine keeps was asked for before; what a builder keeps, only it can ask.
+                pull=options.pull and push,
+                network=options.network,
+                push=push,
+            ),
+            self._show.step,
+        )
+
+    def _finish(
+        self, built: Built, ids: Mapping[str, str], kind: str, handed: str, used: tuple[str, ...]
+    ) -> Outcome:
+        """Give the image its names, and write down what was built."""
+        before, plan = self._before, self._plan
+        known = self._engine.inspect(built.id)
+        # In containerd's store an image's id is not the one that builders know.
+        image = known or self._engine.require(plan.tags[0])
+        self._name(image)
         layers = before.layers if before else ()
-        outcome = Outcome(
+        intermediate = self._intermediate(used)
+        self._remember(
+            Record(
+                image=image.id,
+                tags=plan.tags,
+                size=image.size,
+                layers=image.layers,
+                inputs=plan.inputs(ids),
+                ids=ids,
+                beneath=plan.beneath(ids),
+                dependencies=kind,
+                handed=handed,
+                intermediate=intermediate,
+                known=known is not None,
+            )
+        )
+        return Outcome(
             image=image.id,
             tags=plan.tags,
             size=image.size,
             before=before.size if before else None,
             layers=len(image.layers),
             added=tuple(self._added(image, layers)),
-            dependencies=provided.kind,
+            dependencies=kind,
             builder=built.builder,
             changed=before is None or before.image != image.id,
             pushed=(),
         )
-        self._remember(image, inputs, provided, before)
-        return outcome
 
-    def _wish(self, arguments: Mapping[str, str]) -> Build:
-        plan, options = self._plan, self._plan.options
-        project = plan.request.project
-
-        def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
-            return context.stream(plan.context, extra)
-
-        return Build(
-            dockerfile=plan.dockerfile.text,
-            root=project.root,
-            pack=pack,
-            ignore=context.rules(project.root, environment=project.environment.name),
-            arguments=arguments,
-            labels=plan.labels,
-            tags=plan.tags,
-            platforms=plan.platforms,
-            secrets=plan.secrets,
-            cache_from=options.cache_from,
-            cache_to=options.cache_to,
-            no_cache=options.no_cache,
-            network=options.network,
-        )
+    def _name(self, image: Image) -> None:
+        """Give an image all its names."""
+        for tag in self._plan.tags:
+            if tag not in image.tags:
+                self._engine.tag(image.id, tag)
 
     def _added(self, image: Image, before: tuple[str, ...]) -> Iterator[Added]:
         """Yield the layers of an image that another one had not."""
+        if set(image.layers) <= set(before):
+            return
         made = images.makers(self._engine.history(image.id), len(image.layers))
         for number, layer in enumerate(image.layers):
             if layer not in before:
                 yield Added(made[number].command, made[number].size) if made else Added(layer, 0)
 
-    def _remember(
-        self, image: Image, inputs: str, provided: Provided, before: Record | None
-    ) -> None:
-        """Write down what was built, and let go of images that nothing stands on any more."""
-        used = provided.used
-        older = [name for name in (before.intermediate if before else ()) if name not in used]
+    def _intermediate(self, used: tuple[str, ...]) -> tuple[str, ...]:
+        """Let go of images that nothing stands on any more, and return the names of the others."""
+        known = self._before.intermediate if self._before else ()
+        older = [name for name in known if name not in used]
         for name in older[_KEPT:]:
             self._engine.remove(name)
-        known = Record(
-            image=image.id,
-            tags=self._plan.tags,
-            size=image.size,
-            layers=image.layers,
-            inputs=inputs,
-            dependencies=provided.kind,
-            intermediate=(*used, *older[:_KEPT]),
-        )
+        return (*used, *older[:_KEPT])
+
+    def _remember(self, known: Record) -> None:
         self._plan.home.register()
         path = Path(self._plan.home.image)
         with refusals.naming(path):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from envkit.contexts import context
+from envkit.engines.engine import Engine
 from envkit.environment.home import Home
 from envkit.errors import EnvkitError
-from envkit.image import context, labels, plan, record
-from envkit.image.engine import Engine
+from envkit.image import labels, plan, record
 from envkit.installation.plan import Request
 
 State = Literal["current", "stale", "missing", "unknown"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 
 from envkit import git
@@ -15,9 +14,6 @@ from envkit.project import Project
 # Ours: the sha256 of the lock that the image has the distributions of, and of the code in it.
 LOCK = "dev.envkit.lock"
 CODE = "dev.envkit.code"
-
-# On images with distributions from the store: what their layers above the base were made from.
-LAYERS = "dev.envkit.layers"
 
 # OCI image specification, "Pre-Defined Annotation Keys".
 _TITLE = "org.opencontainers.image.title"
@@ -74,6 +70,8 @@ def lock_digest(lock: Path) -> str:
 
 
 def _time(environ: Mapping[str, str]) -> str:
+    from datetime import datetime, timezone
+
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
     try:
         found = datetime.fromtimestamp(int(epoch or time.time()), timezone.utc)

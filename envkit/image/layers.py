@@ -15,10 +15,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from envkit import tar
 from envkit.environment.parts import Distribution
 from envkit.environment.tree import Layout, Leaf, Pointed, Tree, Written
 from envkit.errors import AlteredError
-from envkit.image import tar
 
 # Where an image has its environment.
 ROOT = "opt/venv"

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from envkit import __version__, refusals
+from envkit import dockerfile as dockerfiles
+from envkit.config import IMAGE_NAME
+from envkit.contexts import context as contexts
+from envkit.contexts.context import Context
+from envkit.dockerfile import Dockerfile, Stage
 from envkit.environment.home import Home
 from envkit.errors import UsageError
-from envkit.image import context as contexts
-from envkit.image import dockerfile as dockerfiles
 from envkit.image import labels
-from envkit.image.context import Context
-from envkit.image.dockerfile import Dockerfile, Stage
 from envkit.installation import plan as installation
 from envkit.installation.plan import Request
 from envkit.locks import lock
@@ -32,8 +33,10 @@ DEPENDENCIES = "DEPS"
 # The build arguments that hand settings in.
 _ARGUMENTS = {"base": "BASE", "apt": "APT", "user": "APP_USER"}
 
-# An image's name can have no more than this (distribution/reference).
+# A name can have no more characters than this, and a tag is this ("Image reference grammar",
+# distribution/reference).
 _LONGEST_NAME = 200
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 
 class Options(NamedTuple):
@@ -111,13 +114,38 @@ class Plan(NamedTuple):
         """The stage that the distributions stand on; None if it is an image."""
         return self.dockerfile.stage(self.foundation)
 
-    def digest(self, *more: object) -> str:
-        """Return the digest, in hex, of all that decides the image, with what else does."""
-        options = self.options
-        decided = [__version__, self.dockerfile.text, self.context.digest]
-        tables = [sorted(self.arguments.items()), sorted(self.labels.items())]
-        asked = [options.dependencies, options.builder, options.network, self.platforms]
-        return digest([decided, tables, asked, sorted(self.secrets), more])
+    @property
+    def is_several(self) -> bool:
+        """Whether it is for several platforms: one name for several images, kept by a registry."""
+        return len(self.platforms) > 1
+
+    @property
+    def latest(self) -> int | None:
+        """The latest time that a packed file has ($SOURCE_DATE_EPOCH), if there is one."""
+        epoch = self.request.environ.get("SOURCE_DATE_EPOCH", "")
+        return int(epoch) if epoch.isdecimal() else None
+
+    def inputs(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides the image.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        labels = sorted(self.labels.items())
+        asked = [self.options.builder, self.platforms, sorted(self.secrets)]
+        return digest([self.beneath(ids), self.context.digest, labels, asked])
+
+    def beneath(self, ids: Mapping[str, str]) -> str:
+        """Return the digest, in hex, of all that decides what the image stands on.
+
+        Args:
+            ids: the ids of the images that the Dockerfile names.
+        """
+        stages = self.dockerfile.beneath(self.foundation) if self.foundation else ()
+        code = self.context.digest if any(map(dockerfiles.reads_context, stages)) else ""
+        decided = [__version__, self.dockerfile.text, self.lock, code]
+        asked = [self.options.dependencies, self.options.network, sorted(self.arguments.items())]
+        return digest([decided, asked, sorted(ids.items())])
 
 
 def make(request: Request, options: Options) -> Plan:
@@ -146,6 +174,12 @@ def make(request: Request, options: Options) -> Plan:
         memory=Path(home.context),
     )
     lock_digest = labels.lock_digest(request.groups[0].lock)
+    platforms = options.platforms or settings.platforms
+    if len(platforms) > 1 and not options.push:
+        raise UsageError(
+            f"An image for several platforms ({', '.join(platforms)}) is kept by a registry",
+            "Add --push, or choose one with --platform.",
+        )
     return Plan(
         request=request,
         options=options,
@@ -161,7 +195,7 @@ def make(request: Request, options: Options) -> Plan:
             environ=request.environ,
         ),
         tags=_tags(project, options.tags),
-        platforms=options.platforms or settings.platforms,
+        platforms=platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
         lock=lock_digest,
@@ -234,22 +268,13 @@ def _tags(project: Project, asked: Sequence[str]) -> tuple[str, ...]:
         repository, colon, last = whole.rpartition(":")
         if not colon or "/" in last:
             repository, last = whole, "latest"
-        if not _REPOSITORY.fullmatch(repository) or not _TAG.fullmatch(last):
+        if not re.fullmatch(IMAGE_NAME, repository) or not re.fullmatch(_TAG, last):
             raise UsageError(
                 f"{tag!r} is no name for an image",
                 "Small letters, as in app:1.2, host:5000/team/app:1.2, or :1.2 for this project's.",
             )
         found.append(f"{repository}:{last}")
     return tuple(dict.fromkeys(found))
-
-
-# distribution/reference: a registry's host perhaps, then components; a tag.
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(
-    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?"
-    rf"{_COMPONENT}(?:/{_COMPONENT})*"
-)
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def _foundation(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> str:

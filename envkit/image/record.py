@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,12 @@ class Record(NamedTuple):
         size: in bytes, as the engine counts them.
         layers: the digests of its layers unpacked, the lowest first.
         inputs: the digest of all that it was made from; the same ones make the same image.
-        dependencies: the name of the image with its distributions; empty if it has none.
+        ids: the ids of the images that the Dockerfile names.
+        beneath: the digest of all that what it stands on was made from.
+        dependencies: where its distributions came from, as `Provided` has it.
+        handed: the name of the image that has them; empty if there is none.
         intermediate: names of images that were made for it and the builds before, newest first.
+        known: whether the engine knew it by the id that the builder told.
     """
 
     image: str
@@ -27,8 +32,12 @@ class Record(NamedTuple):
     size: int
     layers: tuple[str, ...]
     inputs: str
+    ids: Mapping[str, str]
+    beneath: str
     dependencies: str
+    handed: str
     intermediate: tuple[str, ...]
+    known: bool
 
 
 def read(path: Path) -> Record | None:

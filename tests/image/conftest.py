@@ -2,16 +2,19 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from envkit import interpreter
 from envkit.errors import MissingError
-from tests.support import engines
+from tests.support import makes
 from tests.support.base_images import BaseImages, Python
-from tests.support.engines import Engine, Make, UnavailableError
+from tests.support.engines import Engine
+from tests.support.makes import Make, UnavailableError
 from tests.support.projects import PYTHON
 from tests.support.registries import Registry
 
@@ -27,9 +30,11 @@ def lacking(reason: object) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def base_images(tmp_path_factory: pytest.TempPathFactory) -> BaseImages:
+def base_images() -> Iterator[BaseImages]:
     """The base images of all engines."""
-    return BaseImages(tmp_path_factory.mktemp("base-images"))
+    # Not in pytest's folder, of which those of earlier sessions are kept.
+    with tempfile.TemporaryDirectory() as folder:
+        yield BaseImages(Path(folder))
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +46,9 @@ def python() -> Python:
 @pytest.fixture(scope="session")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     """A Python of another minor version."""
+    unpacked = Python.of_other_release()
+    if unpacked is not None and unpacked.version != PYTHON:
+        return unpacked
     cache = tmp_path_factory.mktemp("pythons")
     for minor in OTHERS:
         try:
@@ -55,7 +63,7 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
 def newest_make() -> Make:
     """The programs of the newest engine here."""
     try:
-        return engines.newest()
+        return makes.newest()
     except UnavailableError as reason:
         lacking(reason)
 
@@ -70,7 +78,7 @@ def engine(newest_make: Make, base_images: BaseImages, python: Python) -> Iterat
 def older_engine(base_images: BaseImages, python: Python) -> Iterator[Engine]:
     """The distribution's own engine, with the same base image."""
     try:
-        make = engines.distributions()
+        make = makes.distributions()
     except UnavailableError as reason:
         lacking(reason)
     yield from _started(make, base_images, python)
@@ -103,9 +111,6 @@ def locked_registry() -> Iterator[Registry]:
 
 
 def _started(make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
-    try:
-        with Engine(make) as made:
-            base_images.load(made, f"python:{PYTHON}-slim", python)
-            yield made
-    except UnavailableError as reason:
-        lacking(reason)
+    with Engine(make) as made:
+        base_images.load(made, f"python:{PYTHON}-slim", python)
+        yield made

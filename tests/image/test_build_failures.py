@@ -13,8 +13,9 @@ from tests.image.conftest import lacking
 from tests.support import Distribution, Index, good, images
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
-from tests.support.engines import Engine, Make
+from tests.support.engines import Engine
 from tests.support.images import BUILDERS, Image
+from tests.support.makes import Make
 from tests.support.projects import PYTHON, Machine, Project, Result
 from tests.support.registries import PASSWORD, USER, Registry
 

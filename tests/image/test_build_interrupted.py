@@ -11,8 +11,9 @@ import pytest
 
 from tests.support import Distribution, Index, images
 from tests.support.base_images import BaseImages, Python
-from tests.support.engines import Engine, Make
+from tests.support.engines import Engine
 from tests.support.images import BUILDERS, Image
+from tests.support.makes import Make
 from tests.support.projects import PYTHON, Machine, Project, Result
 from tests.support.registries import Registry
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envkit.contexts import ignore
+from envkit.contexts.walk import walk
 from envkit.errors import UsageError
-from envkit.image import ignore
-from envkit.image.walk import walk
 from tests.support import builder
 from tests.support.builder import Builder
 
@@ -251,7 +251,7 @@ def test_what_docker_takes_otherwise_than_documented_is_refused(
 
 
 # What would be something else in a regular expression, but is in none, or is escaped.
-TEXTS = ["a|b", "^a", "{1}", "*.{a,b}", "[|]", "[a^]", "\\|*", "\\[*", "a\x1f"]
+TEXTS = ["a|b", "^a", "{1}", "*.{a,b}", "[|]", "[a^]", "\\|*", "\\[*", "a\x1f", "**/a|b", "^a**"]
 
 
 @pytest.mark.parametrize("line", TEXTS)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.image.conftest import lacking
-from tests.support import engines, processes
+from tests.support import engines, packages, processes
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
-from tests.support.engines import Engine, Make
+from tests.support.engines import CONTAINERDS_STORE, Engine
+from tests.support.makes import Make
 from tests.support.projects import PYTHON, run
 from tests.support.registries import PASSWORD, USER, Registry
 
@@ -115,22 +116,33 @@ def test_the_older_engine_builds(older_engine: Engine, base: str, tmp_path: Path
 
 
 def test_other_base_images(
-    own: Engine, base_images: BaseImages, other_python: Python, tmp_path: Path
+    engine: Engine, base_images: BaseImages, other_python: Python, tmp_path: Path
 ) -> None:
-    base_images.load(own, "other:1", other_python, machines_authorities=True)
-    base_images.load(own, "none:1", None)
+    base_images.load(engine, "other:1", other_python, machines_authorities=True)
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    assert own.ask("run", "--rm", "other:1", "python3", "-c", code) == other_python.version
+    assert engine.ask("run", "--rm", "other:1", "python3", "-c", code) == other_python.version
     bundle = "/etc/ssl/certs/ca-certificates.crt"
-    trusted = own.ask("run", "--rm", "other:1", "cat", bundle)
+    trusted = engine.ask("run", "--rm", "other:1", "cat", bundle)
     assert trusted == Path(bundle).read_text(encoding="utf-8").strip()
-    assert own.docker("run", "--rm", "none:1", "python3").code == 127
-    assert "BEGIN CERTIFICATE" in own.ask("run", "--rm", "none:1", "cat", bundle)
-    ids = own.ask("images", "--no-trunc", "--quiet", "none:1")
-    again = tmp_path / "again"
-    again.mkdir()
-    BaseImages(again).load(own, "none:1", None)
-    assert own.ask("images", "--no-trunc", "--quiet", "none:1") == ids
+    base_images.load(engine, "none:1", None)
+    assert engine.docker("run", "--rm", "none:1", "python3").code == 127
+    assert "BEGIN CERTIFICATE" in engine.ask("run", "--rm", "none:1", "cat", bundle)
+    again = BaseImages(tmp_path).archive("none:1", None)
+    assert again.read_bytes() == base_images.archive("none:1", None).read_bytes()
+
+
+def test_a_base_image_with_apt(engine: Engine, base_images: BaseImages) -> None:
+    release = Python.of_other_release()
+    if release is None:
+        lacking("no other release: see tests/support/get_engines.sh")
+    # As the test before may have it.
+    base_images.load(engine, "other:1", release, machines_authorities=True)
+    code = "import ssl, sqlite3, sys; print('%d.%d' % sys.version_info[:2])"
+    assert engine.ask("run", "--rm", "other:1", "python3", "-c", code) == release.version
+    shell = (
+        f"apt-get -qq update && apt-get -qq install {packages.NAME} >/dev/null && {packages.NAME}"
+    )
+    assert engine.ask("run", "--rm", "other:1", "sh", "-ec", shell) == packages.GREETING
 
 
 def test_images_are_pushed_and_pulled(
@@ -212,6 +224,8 @@ def test_the_disk_of_an_engine_is_full(
                 result = engine.docker("build", folder, environ=environ)
                 assert result.code == 1
                 assert "No space left on device" in result.text
+            # The container of a step that failed stays, and all that it wrote.
+            engine.ask("container", "prune", "--force")
             engine.ask("run", "--rm", "none:1", "true")
     except UnavailableError as reason:
         lacking(reason)
@@ -220,8 +234,7 @@ def test_the_disk_of_an_engine_is_full(
 def test_images_in_the_store_of_containerd(
     newest_make: Make, base_images: BaseImages, tmp_path: Path
 ) -> None:
-    features = {"features": {"containerd-snapshotter": True}}
-    with Engine(newest_make, settings=features) as engine:
+    with Engine(newest_make, settings=CONTAINERDS_STORE) as engine:
         assert "io.containerd.snapshotter.v1" in engine.ask("info")
         base_images.load(engine, "none:1", None)
         folder = context(tmp_path / "context", "FROM none:1\nCOPY greeting /\n")
@@ -229,11 +242,11 @@ def test_images_in_the_store_of_containerd(
         assert engine.ask("run", "--rm", "built:1", "cat", "/greeting") == "hello"
 
 
-# Runs an engine until its standard input ends.
+# Runs the newest engine until its standard input ends.
 LEND = """\
 import sys
-from tests.support import engines
-with engines.Engine(engines.newest()) as engine:
+from tests.support import engines, makes
+with engines.Engine(makes.newest()) as engine:
     engine.ask("load", "--input", sys.argv[1])
     engine.ask("run", "--detach", "none:1", "sleep", "1000")
     print(engine.folder, engine.bridge, flush=True)
@@ -242,13 +255,10 @@ with engines.Engine(engines.newest()) as engine:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_nothing_is_left(
-    base_images: BaseImages, own: Engine, tmp_path: Path, killed: bool
-) -> None:
+@pytest.mark.usefixtures("newest_make")
+def test_nothing_is_left(base_images: BaseImages, killed: bool) -> None:
     """Of an engine whose tests were killed itself, files are left: nobody can remove them."""
-    base_images.load(own, "none:1", None)
-    archive = str(tmp_path / "none.tar")
-    own.ask("save", "--output", archive, "none:1")
+    archive = str(base_images.archive("none:1", None))
     with subprocess.Popen(
         [sys.executable, "-c", LEND, archive],
         stdin=subprocess.PIPE,

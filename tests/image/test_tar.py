@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit.image import tar
+from envkit import tar
 
 # No part is empty, as a name of a filesystem has none.
 PARTS = st.binary(min_size=1, max_size=120).map(

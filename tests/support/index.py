@@ -26,6 +26,8 @@ from .simple import Entry, describe, negotiate, project_page, root_page
 
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"})
 _CERTIFICATES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
+# What public indexes say of files: pip keeps those that may be kept.
+_UNCHANGING = (("Cache-Control", "max-age=365000000, immutable, public"),)
 # Seconds within which the server notices that it is to stop.
 _POLL = 0.02
 # Seconds within which a command has to come to ask for something.
@@ -258,6 +260,7 @@ class Index:
             status=HTTPStatus.OK,
             body=body,
             kind="application/octet-stream",
+            headers=_UNCHANGING,
             cut_after=fault.cut_after,
         )
 

@@ -1,0 +1,1 @@
+"""Build contexts: which files of a folder an image is made from, and the archive of them."""
