@@ -73,9 +73,10 @@ class Dockerfile(NamedTuple):
     declared: Mapping[str, int]
 
     def stage(self, name: str) -> Stage | None:
-        """Return the stage of a name, the last one if several have it; None without one."""
+        """Return the stage of a name, the last one if several have it, or of a number, from 0 on."""
         found = [one for one in self.stages if one.name == name.lower()]
-        return found[-1] if found else None
+        numbered = dict(zip(map(str, range(len(self.stages))), self.stages, strict=True))
+        return found[-1] if found else numbered.get(name)
 
     def values(self, handed_in: Mapping[str, str]) -> dict[str, str]:
         """Return what the arguments before the first stage stand for.
@@ -107,14 +108,12 @@ class Dockerfile(NamedTuple):
             handed_in: the build arguments.
         """
         values = self.values(handed_in)
-        names = {stage.name for stage in self.stages}
-        found = [
+        found = {
             substitute(text, values)
             for stage in self.stages
             for text in (stage.parent, *_sources(stage))
-        ]
-        known = {*names, "scratch", ""}
-        return tuple(sorted({one for one in found if one.lower() not in known}))
+        }
+        return tuple(sorted(one for one in found - {"scratch", ""} if not self.stage(one)))
 
     @property
     def reads_network(self) -> bool:
