@@ -73,7 +73,7 @@ class Dockerfile(NamedTuple):
     declared: Mapping[str, int]
 
     def stage(self, name: str) -> Stage | None:
-        """Return the stage of a name, the last one if several have it, or of a number, from 0 on."""
+        """Return the stage of a name, the last of several, or of a number; None without one."""
         found = [one for one in self.stages if one.name == name.lower()]
         numbered = dict(zip(map(str, range(len(self.stages))), self.stages, strict=True))
         return found[-1] if found else numbered.get(name)
