@@ -18,6 +18,7 @@ from envkit.image.container import Once
 from envkit.image.engine import Engine
 from envkit.image.progress import Event, Line, ignore
 from tests.support import builds, engines
+from tests.support.base_images import BaseImages
 from tests.support.builds import FAILING, pack, told
 
 APP = "envkit-tests/app:1"
@@ -28,6 +29,10 @@ BUILDERS = [
     *(("older_engine", "buildx"), ("older_engine", "api"), ("older_engine", "classic")),
 ]
 
+# What engines say differs little between these and the others.
+few = pytest.mark.parametrize(
+    "bench", [BUILDERS[0], BUILDERS[4], BUILDERS[5]], indirect=True, ids=" ".join
+)
 over_the_api = pytest.mark.parametrize(
     "bench", [one for one in BUILDERS if one[1] != "buildx"], indirect=True, ids=" ".join
 )
@@ -175,6 +180,7 @@ FAULTS: list[tuple[str, type[EnvkitError], str]] = [
 ]
 
 
+@few
 @pytest.mark.parametrize(("text", "kind", "words"), FAULTS)
 def test_faults(bench: Bench, text: str, kind: type[EnvkitError], words: str) -> None:
     error = bench.failure(f"ARG BASE\n{text}", tags=(APP,))
@@ -184,6 +190,7 @@ def test_faults(bench: Bench, text: str, kind: type[EnvkitError], words: str) ->
     assert APP not in bench.real.images()
 
 
+@few
 def test_a_stage_that_is_not_there(bench: Bench) -> None:
     error = bench.failure("ARG BASE\nFROM $BASE AS one\nFROM one AS two\n", target="three")
     assert isinstance(error, UsageError)
@@ -285,3 +292,30 @@ def test_a_builder_that_is_not_there(engine: engines.Engine, tmp_path: Path) -> 
     environ = {**os.environ, **engine.environ}
     with Engine(environ) as ours, pytest.raises(MissingError, match="has no builder 'nobody'"):
         choose("buildx:nobody", ours, environ).build(builds.build("FROM x\n", tmp_path), ignore)
+
+
+@pytest.fixture(scope="module")
+def containerd(newest_make: engines.Make, base_images: BaseImages) -> Iterator[engines.Engine]:
+    """An engine whose images are in containerd's store."""
+    settings = {"features": {"containerd-snapshotter": True}}
+    with engines.Engine(newest_make, settings=settings) as made:
+        base_images.load(made, "envkit-tests/base:1", None)
+        yield made
+
+
+@pytest.mark.parametrize("wish", ["buildx", "api", "classic"])
+def test_images_in_containerds_store(containerd: engines.Engine, tmp_path: Path, wish: str) -> None:
+    environ = {**os.environ, **containerd.environ}
+    text = "FROM envkit-tests/base:1\nCOPY greeting.txt /\nRUN cat greeting.txt\n"
+    (tmp_path / "greeting.txt").write_text(f"hello {wish}\n", encoding="utf-8")
+    events: list[Event] = []
+    with Engine(environ) as engine:
+        assert engine.facts().containerd_images
+        builder = choose(wish, engine, environ)
+        built = builder.build(builds.build(text, tmp_path, tags=(APP,)), events.append)
+        assert engine.require(APP).id == built.id
+        assert engine.require(built.id).tags == (APP,)
+        assert built.builder == builder.name
+    assert {one.state for one in told(events)} <= {"done", "cached"}
+    assert _printed(events) == f"hello {wish}"
+    assert not [event for event in events if getattr(event, "outcome", "") == "failed"]
