@@ -11,9 +11,10 @@ import pytest
 
 from envkit import interpreter
 from envkit.errors import MissingError
-from tests.support import engines
+from tests.support import makes
 from tests.support.base_images import BaseImages, Python
-from tests.support.engines import Engine, Make, UnavailableError
+from tests.support.engines import Engine
+from tests.support.makes import Make, UnavailableError
 from tests.support.projects import PYTHON
 from tests.support.registries import Registry
 
@@ -45,6 +46,9 @@ def python() -> Python:
 @pytest.fixture(scope="session")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     """A Python of another minor version."""
+    unpacked = Python.of_other_release()
+    if unpacked is not None and unpacked.version != PYTHON:
+        return unpacked
     cache = tmp_path_factory.mktemp("pythons")
     for minor in OTHERS:
         try:
@@ -59,7 +63,7 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
 def newest_make() -> Make:
     """The programs of the newest engine here."""
     try:
-        return engines.newest()
+        return makes.newest()
     except UnavailableError as reason:
         lacking(reason)
 
@@ -74,7 +78,7 @@ def engine(newest_make: Make, base_images: BaseImages, python: Python) -> Iterat
 def older_engine(base_images: BaseImages, python: Python) -> Iterator[Engine]:
     """The distribution's own engine, with the same base image."""
     try:
-        make = engines.distributions()
+        make = makes.distributions()
     except UnavailableError as reason:
         lacking(reason)
     yield from _started(make, base_images, python)

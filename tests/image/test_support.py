@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.image.conftest import lacking
-from tests.support import engines, processes
+from tests.support import engines, packages, processes
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
-from tests.support.engines import Engine, Make
+from tests.support.engines import CONTAINERDS_STORE, Engine
+from tests.support.makes import Make
 from tests.support.projects import PYTHON, run
 from tests.support.registries import PASSWORD, USER, Registry
 
@@ -128,7 +129,20 @@ def test_other_base_images(
     assert "BEGIN CERTIFICATE" in engine.ask("run", "--rm", "none:1", "cat", bundle)
     again = BaseImages(tmp_path).archive("none:1", None)
     assert again.read_bytes() == base_images.archive("none:1", None).read_bytes()
-    engine.ask("rmi", "other:1")
+
+
+def test_a_base_image_with_apt(engine: Engine, base_images: BaseImages) -> None:
+    release = Python.of_other_release()
+    if release is None:
+        lacking("no other release: see tests/support/get_engines.sh")
+    # As the test before may have it.
+    base_images.load(engine, "other:1", release, machines_authorities=True)
+    code = "import ssl, sqlite3, sys; print('%d.%d' % sys.version_info[:2])"
+    assert engine.ask("run", "--rm", "other:1", "python3", "-c", code) == release.version
+    shell = (
+        f"apt-get -qq update && apt-get -qq install {packages.NAME} >/dev/null && {packages.NAME}"
+    )
+    assert engine.ask("run", "--rm", "other:1", "sh", "-ec", shell) == packages.GREETING
 
 
 def test_images_are_pushed_and_pulled(
@@ -220,8 +234,7 @@ def test_the_disk_of_an_engine_is_full(
 def test_images_in_the_store_of_containerd(
     newest_make: Make, base_images: BaseImages, tmp_path: Path
 ) -> None:
-    features = {"features": {"containerd-snapshotter": True}}
-    with Engine(newest_make, settings=features) as engine:
+    with Engine(newest_make, settings=CONTAINERDS_STORE) as engine:
         assert "io.containerd.snapshotter.v1" in engine.ask("info")
         base_images.load(engine, "none:1", None)
         folder = context(tmp_path / "context", "FROM none:1\nCOPY greeting /\n")
@@ -232,8 +245,8 @@ def test_images_in_the_store_of_containerd(
 # Runs the newest engine until its standard input ends.
 LEND = """\
 import sys
-from tests.support import engines
-with engines.Engine(engines.newest()) as engine:
+from tests.support import engines, makes
+with engines.Engine(makes.newest()) as engine:
     engine.ask("load", "--input", sys.argv[1])
     engine.ask("run", "--detach", "none:1", "sleep", "1000")
     print(engine.folder, engine.bridge, flush=True)

@@ -1,8 +1,9 @@
 """Base images out of this machine's own files, since no registry need be in reach.
 
 They have what the packages of Debian or Ubuntu brought that are named here, and what those depend
-on; and a Python, which may be any on this machine. What is on the machine decides what is in an
-image, to the byte; times are fixed, and names sorted.
+on; and a Python, which may be any on this machine. Or they are another release of it, which is
+unpacked in a folder. What is there decides what is in an image, to the byte; times are fixed, and
+names sorted.
 """
 
 import hashlib
@@ -11,16 +12,18 @@ import json
 import os
 import platform
 import re
-import stat
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import layers, packages
 from .engines import Engine
+from .layers import Tree
+from .makes import cache
 
-_TIME = 1_700_000_000
 _CREATED = "2023-11-14T22:13:20Z"
 
 # What a slim image of a distribution has, and the libraries that wheels may take for granted.
@@ -30,15 +33,11 @@ _PACKAGES = (
     *("tzdata", "libgcc-s1", "libstdc++6"),
 )
 
-# Nothing in them is asked for, or only what is already known of packages.
-_LEFT_OUT = re.compile(
-    "usr/share/(doc|man|info|locale|lintian|bash-completion|zoneinfo/(right|posix))/."
-    "|usr/lib/[^/]+/gconv/.|(proc|sys|dev|run|tmp)/."
-)
-
 # Of a Python's standard library, what takes much space and is asked for by no program.
-_TESTS = {"test", "tests", "idlelib", "tkinter", "turtledemo"}
-_NEEDLESS = re.compile(r"_tkinter\.|_\w*test\w*\.cpython|.*\.opt-\d\.pyc|.*\.a$")
+_NEEDLESS = re.compile(
+    r"(test|tests|idlelib|tkinter|turtledemo|config-.*|__pycache__|.*\.a)$"
+    r"|_tkinter\.|_\w*test\w*\.cpython"
+)
 _KEPT = re.compile(r"pip(-[\d.]+\.dist-info)?$")
 
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
@@ -51,10 +50,14 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Python:
-    """A Python on this machine: its version, such as "3.11", and where it is installed."""
+    """A Python on this machine: its version, such as "3.11", and where it is installed.
+
+    That is below the root folder of its release; another than the machine's is in `root`.
+    """
 
     version: str
     prefix: Path
+    root: Path = Path("/")
 
     @classmethod
     def of(cls, executable: str) -> "Python":
@@ -62,6 +65,17 @@ class Python:
         code = "import sys; print('%d.%d' % sys.version_info[:2], sys.base_prefix)"
         version, _, prefix = _output(executable, "-c", code).strip().partition(" ")
         return cls(version=version, prefix=Path(prefix).resolve())
+
+    @classmethod
+    def of_other_release(cls) -> "Python | None":
+        """Return that of the release which `get_engines.sh` has brought, if it has."""
+        for program in cache().glob("*/usr/bin/python3.*[0-9]"):
+            return cls(
+                version=program.name.removeprefix("python"),
+                prefix=Path("/usr"),
+                root=program.parents[2],
+            )
+        return None
 
 
 class BaseImages:
@@ -102,11 +116,17 @@ def write_archive(
         machines_authorities: whether it trusts whatever certificate authorities this machine
             trusts; otherwise, those that the distribution does.
     """
-    tree = _Tree()
-    for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
-        tree.add(file)
-    _add_basics(tree)
-    tree.write(_CERTIFICATES, _authorities(machines_authorities))
+    root = python.root if python else Path("/")
+    tree = Tree(root)
+    if root == Path("/"):
+        for file in _files(_closure([*_PACKAGES, *_packages_of(python)])):
+            tree.add(file)
+    else:
+        for file in root.rglob("*"):
+            tree.add(file)
+        _configure(tree)
+    _add_basics(tree, root)
+    tree.write(_CERTIFICATES, _authorities(root, machines_authorities))
     if python is not None:
         _add_python(tree, python)
     layer = tree.layer()
@@ -131,94 +151,7 @@ def write_archive(
             ("manifest.json", manifest),
             ("layer.tar", layer),
         ):
-            archive.addfile(_member(member, size=len(content)), io.BytesIO(content))
-
-
-class _Tree:
-    """What is in a layer: files of this machine's, and such as are written here."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Path] = {}
-        self._written: dict[str, tuple[bytes, int]] = {}
-        self._links: dict[str, str] = {}
-        self._folders: dict[str, int] = {}
-
-    def add(self, path: Path, name: str = "") -> None:
-        """Add a file, folder or link of the machine's, by default under the name that it has."""
-        name = name or _name(path)
-        if name and not _LEFT_OUT.match(name) and os.path.lexists(path):
-            self._found[name] = path
-
-    def write(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """Add a file with a content."""
-        self._written[name] = (content, mode)
-
-    def link(self, name: str, target: str) -> None:
-        """Add a symbolic link."""
-        self._links[name] = target
-
-    def folder(self, name: str, mode: int = 0o755) -> None:
-        """Add a folder."""
-        self._folders[name] = mode
-
-    def layer(self) -> bytes:
-        """Return it as an archive."""
-        names = {*self._found, *self._written, *self._links, *self._folders}
-        names |= {str(above) for name in names for above in Path(name).parents} - {"."}
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in sorted(names):
-                self._pack(archive, name)
-        return packed.getvalue()
-
-    def _pack(self, archive: tarfile.TarFile, name: str) -> None:
-        if name in self._written:
-            content, mode = self._written[name]
-            archive.addfile(_member(name, size=len(content), mode=mode), io.BytesIO(content))
-        elif name in self._links:
-            archive.addfile(_link(name, self._links[name]))
-        elif name in self._folders or name not in self._found:
-            archive.addfile(_folder(name, self._folders.get(name, 0o755)))
-        else:
-            _pack_found(archive, name, self._found[name])
-
-
-def _pack_found(archive: tarfile.TarFile, name: str, path: Path) -> None:
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        archive.addfile(_link(name, os.readlink(path)))
-    elif stat.S_ISDIR(status.st_mode):
-        archive.addfile(_folder(name, stat.S_IMODE(status.st_mode)))
-    elif stat.S_ISREG(status.st_mode):
-        content = path.read_bytes()
-        member = _member(name, size=len(content), mode=stat.S_IMODE(status.st_mode))
-        if "/python3" in name:
-            # Byte-code holds the time of its source.
-            member.mtime = int(status.st_mtime)
-        archive.addfile(member, io.BytesIO(content))
-
-
-def _member(name: str, *, size: int = 0, mode: int = 0o644) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.size, made.mode, made.mtime = size, mode, _TIME
-    return made
-
-
-def _folder(name: str, mode: int) -> tarfile.TarInfo:
-    made = _member(name, mode=mode)
-    made.type = tarfile.DIRTYPE
-    return made
-
-
-def _link(name: str, target: str) -> tarfile.TarInfo:
-    made = _member(name, mode=0o777)
-    made.type, made.linkname = tarfile.SYMTYPE, target
-    return made
-
-
-def _name(path: Path) -> str:
-    """Return where a file of the machine's goes: what is below a link, where that leads."""
-    return str(path.parent.resolve() / path.name).lstrip("/")
+            archive.addfile(layers.member(member, size=len(content)), io.BytesIO(content))
 
 
 def _closure(packages: Iterable[str]) -> list[str]:
@@ -241,16 +174,16 @@ def _files(packages: Sequence[str]) -> Iterator[Path]:
             yield Path(line)
 
 
-def _add_basics(tree: _Tree) -> None:
+def _add_basics(tree: Tree, root: Path) -> None:
     """Add what no package lists, as it is made when one is installed."""
     for name in ("bin", "sbin", "lib", "lib64"):
-        if Path("/", name).is_symlink():
-            tree.add(Path("/", name))
+        if (root / name).is_symlink():
+            tree.add(root / name)
     for name in ("etc/alternatives/awk", "usr/bin/awk", "etc/nsswitch.conf"):
-        tree.add(Path("/", name))
+        tree.add(root / name)
     for name in ("passwd", "group"):
-        users = Path("/usr/share/base-passwd", f"{name}.master").read_bytes()
-        tree.write(f"etc/{name}", users)
+        users = root / "usr" / "share" / "base-passwd" / f"{name}.master"
+        tree.write(f"etc/{name}", users.read_bytes())
     tree.write("etc/shadow", b"root:*:19700:0:99999:7:::\n", 0o640)
     for name in ("dev", "home", "proc", "run", "sys"):
         tree.folder(name)
@@ -259,11 +192,22 @@ def _add_basics(tree: _Tree) -> None:
     tree.folder("var/tmp", 0o1777)
 
 
-def _authorities(machines: bool) -> bytes:
-    """Return the certificates of authorities: the machine's, or the distribution's."""
+def _configure(tree: Tree) -> None:
+    """Add what installing does beside unpacking, and a package in a folder that apt looks into."""
+    tree.link("usr/bin/sh", "dash")
+    tree.link("usr/bin/awk", "mawk")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in packages.repository(Path(folder)).items():
+            tree.write(f"srv/packages/{name}", content)
+    source = b"deb [trusted=yes lang=none] file:/srv/packages ./\n"
+    tree.write("etc/apt/sources.list.d/tests.list", source)
+
+
+def _authorities(root: Path, machines: bool) -> bytes:
+    """Return the certificates of authorities: the machine's, or the release's own."""
     if machines:
         return Path("/", _CERTIFICATES).read_bytes()
-    folder = Path("/usr/share/ca-certificates/mozilla")
+    folder = root / "usr" / "share" / "ca-certificates" / "mozilla"
     return b"".join(path.read_bytes().strip() + b"\n" for path in sorted(folder.glob("*.crt")))
 
 
@@ -274,7 +218,7 @@ def _packages_of(python: Python | None) -> Sequence[str]:
     return (f"python{python.version}", f"python{python.version}-venv")
 
 
-def _add_python(tree: _Tree, python: Python) -> None:
+def _add_python(tree: Tree, python: Python) -> None:
     """Add a Python, and what makes it the one that is found first."""
     if python.prefix == Path("/usr"):
         tree.link("usr/local/bin/python3", f"/usr/bin/python{python.version}")
@@ -287,7 +231,7 @@ def _add_python(tree: _Tree, python: Python) -> None:
     tree.link("usr/local/bin/python", "python3")
 
 
-def _add_tree(tree: _Tree, python: Python) -> None:
+def _add_tree(tree: Tree, python: Python) -> None:
     """Add a Python's own program and library: no headers, tests, or what was installed to it."""
     library = f"lib/python{python.version}"
     tree.add(
@@ -299,7 +243,7 @@ def _add_tree(tree: _Tree, python: Python) -> None:
         tree.link(f"usr/lib/{path.name}", f"/usr/local/lib/{path.name}")
     for folder, inner, files in os.walk(python.prefix / library):
         below = Path(folder).relative_to(python.prefix)
-        inner[:] = [name for name in inner if name not in _TESTS and not name.startswith("config-")]
+        inner[:] = [name for name in inner if not _NEEDLESS.match(name)]
         if below == Path(library, "site-packages"):
             inner[:] = [name for name in inner if _KEPT.match(name)]
             files.clear()
@@ -309,7 +253,7 @@ def _add_tree(tree: _Tree, python: Python) -> None:
                 tree.add(Path(folder, name), str("usr/local" / below / name))
 
 
-def _add_libraries(tree: _Tree, python: Python) -> None:
+def _add_libraries(tree: Tree, python: Python) -> None:
     """Add the shared libraries of the machine's that a Python needs."""
     modules = python.prefix.glob(f"lib/python{python.version}/lib-dynload/*.so")
     needing = [path for path in modules if not _NEEDLESS.match(path.name)]

@@ -1,10 +1,13 @@
 #!/bin/sh
-# The first process of an engine's namespaces: hides from it what belongs to other engines of the
-# machine, gives it control groups, and becomes it.
+# Usage: engine.sh COMMAND [ARGUMENT]...
+#
+# In a mount namespace: hides from a command what belongs to other engines of the machine, gives it
+# control groups, and becomes it.
 
 set -eu
 
-# Its keys, the socket of the machine's containerd, the sockets of containers, plugins.
+# Keys, the socket of the machine's containerd, the sockets of containers, plugins. The folders stay,
+# empty, where no package has made them: other engines may have them hidden as well.
 for folder in /etc/docker /run/containerd /opt/containerd; do
     mkdir -p "$folder"
     mount -t tmpfs none "$folder"

@@ -18,89 +18,24 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import bridges, processes
+from . import bridges, makes, processes
 from .bridges import Bridge
+from .makes import Make
 from .projects import Result, run
 
 # Seconds within which an engine has to answer, or to end when it is asked to.
-_START, _STOP = 60, 15
+_START, _STOP = 60, 30
 
-# What `engine.sh` hides from an engine, for which it has to be there.
-_HIDDEN = tuple(map(Path, ("/etc/docker", "/run/containerd", "/opt/containerd")))
+# Gives an engine what it needs beside programs.
+_SCRIPT = Path(__file__).with_name("engine.sh")
 
-_CGROUPS = Path("/sys/fs/cgroup")
+# With these settings it keeps images as containerd does; engines before 24 do not know that.
+CONTAINERDS_STORE: Mapping[str, Any] = {"features": {"containerd-snapshotter": True}}
 
-
-class UnavailableError(Exception):
-    """No engine can be started here."""
-
-
-class Make(NamedTuple):
-    """Programs that make up an engine: where they are, its command line, and buildx if it has it.
-
-    Folders that come before those of PATH hold dockerd and what it starts.
-    """
-
-    name: str
-    folders: Sequence[Path]
-    docker: Path
-    buildx: Path | None
-
-
-def newest() -> Make:
-    """Return the newest engine that `get_engines.sh` has brought.
-
-    Raises:
-        UnavailableError: there is none on this machine, or none can be started.
-    """
-    _make_sure_that_any_starts()
-    root = cache() / "engine-26" / "usr"
-    if not root.is_dir():
-        return distributions()
-    folders = (root / "sbin", root / "bin")
-    return Make("26", folders, root / "bin" / "docker", _brought_buildx())
-
-
-def distributions() -> Make:
-    """Return the engine that is installed on this machine.
-
-    Raises:
-        UnavailableError: there is none, or none can be started.
-    """
-    _make_sure_that_any_starts()
-    folders = (Path("/usr/sbin"), Path("/usr/bin"))
-    if not any((folder / "dockerd").is_file() for folder in folders):
-        raise UnavailableError("no dockerd: see tests/support/get_engines.sh")
-    docker = Path("/usr/bin/docker")
-    if not docker.is_file():
-        # Debian has it in a package of its own since its release 13.
-        docker = cache() / "engine-26" / "usr" / "bin" / "docker"
-    return Make("distribution", folders, docker, _brought_buildx())
-
-
-def cache() -> Path:
-    """Return the folder that `get_engines.sh` fills."""
-    default = Path.home() / ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "envkit-tests"
-
-
-def _make_sure_that_any_starts() -> None:
-    command = ["unshare", "--mount", "--pid", "--fork", "true"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode:
-        raise UnavailableError(f"engines need an administrator of a machine: {done.stderr.strip()}")
-
-
-def _brought_buildx() -> Path | None:
-    return _buildx(cache() / "engine-26", cache() / "buildx", Path("/"))
-
-
-def _buildx(*tops: Path) -> Path | None:
-    below = ("libexec/docker/cli-plugins", "lib/docker/cli-plugins", "local/lib/docker/cli-plugins")
-    found = (top / "usr" / folder / "docker-buildx" for top in tops for folder in below)
-    return next((path for path in found if path.is_file()), None)
+# What would change what the command line does.
+_SETTINGS = ("DOCKER_", "BUILDX_", "BUILDKIT_")
 
 
 class Engine:
@@ -128,7 +63,8 @@ class Engine:
 
         Args:
             make: its programs.
-            data: a folder for all that it keeps, if that is to be in a filesystem of its own.
+            data: a folder for all that it keeps, if that is to be in a filesystem of its own. It
+                stays.
             settings: what its `daemon.json` holds.
             flags: what stands behind `dockerd` beside what has to.
         """
@@ -139,10 +75,8 @@ class Engine:
         self.log = self.folder / "dockerd.log"
         self._data = data or self.folder / "data"
         self._state = self.folder / "exec"
-        self._settings = self.folder / "daemon.json"
-        self._settings.write_text(json.dumps(settings or {}), encoding="utf-8")
+        self._settings = settings or {}
         self._flags = flags
-        self._made = [folder for folder in _HIDDEN if not folder.exists()]
         self._process: subprocess.Popen[bytes] | None = None
         self.bridge = ""
         self.environ = self._environ("client", make.buildx)
@@ -175,6 +109,7 @@ class Engine:
         shutil.rmtree(self._state, ignore_errors=True)
         for path in (self.socket, self._pid_file):
             path.unlink(missing_ok=True)
+        self._settings_file.write_text(json.dumps(self._settings), encoding="utf-8")
         folders = [*map(str, self.make.folders), os.environ["PATH"], "/usr/sbin", "/sbin"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -193,19 +128,16 @@ class Engine:
 
     def stop(self) -> None:
         """Let it end as it does when the machine is shut down."""
-        self._end(signal.SIGTERM, _STOP)
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """Let it, and all that runs in containers, end without another word."""
-        self._end(signal.SIGKILL, 0)
+        self._end(signal.SIGKILL)
 
     def remove(self) -> None:
         """End it, if it runs, and remove all traces of it."""
         self.kill()
         remove_traces(self.folder, self.bridge)
-        for folder in self._made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
     def answers(self) -> bool:
         """Return whether it answers. Source: Docker Engine API, `GET /_ping`."""
@@ -221,7 +153,8 @@ class Engine:
     def docker(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Result:
         """Run the docker command line, by default with buildx."""
         command = [str(self.make.docker), *arguments]
-        return run(command, cwd=self.folder, env={**os.environ, **(environ or self.environ)})
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(_SETTINGS)}
+        return run(command, cwd=self.folder, env={**kept, **(environ or self.environ)})
 
     def ask(self, *arguments: str) -> str:
         """Run the docker command line, which has to succeed, and return what it printed."""
@@ -242,8 +175,8 @@ class Engine:
 
     def busy(self) -> list[str]:
         """Return the commands of all that it has started and that runs, in containers or not."""
-        first = self._first()
-        assert first is not None, "it does not run"
+        assert self._process is not None
+        [first] = processes.children(self._process.pid)
         own = ("containerd", "--config")
         commands = map(processes.command, processes.below(first))
         return [" ".join(words) for words in commands if words and (*words[:2],) != own]
@@ -252,16 +185,19 @@ class Engine:
     def _pid_file(self) -> Path:
         return self.folder / "dockerd.pid"
 
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "daemon.json"
+
     def _command(self) -> list[str]:
         namespaces = ("--mount", "--propagation", "slave", "--pid", "--fork", "--mount-proc")
-        script = Path(__file__).with_name("engine.sh")
         return [
             # Where the tests are killed it goes with them.
             *("setpriv", "--pdeathsig", "KILL"),
-            *("unshare", *namespaces, "--kill-child", "sh", str(script)),
+            *("unshare", *namespaces, "--kill-child", "sh", str(_SCRIPT)),
             *("dockerd", "--host", f"unix://{self.socket}", "--pidfile", str(self._pid_file)),
             *("--data-root", str(self._data), "--exec-root", str(self._state)),
-            *("--config-file", str(self._settings), "--storage-driver", self._storage()),
+            *("--config-file", str(self._settings_file), "--storage-driver", self._storage()),
             *("--cgroup-parent", f"/{self.folder.name}"),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge", self.bridge),
             *("--iptables=false", "--ip6tables=false", "--ip-forward=false", *self._flags),
@@ -269,7 +205,8 @@ class Engine:
 
     def _storage(self) -> str:
         """Return how it keeps layers: an overlay does not lie on every filesystem."""
-        snapshotter = "containerd-snapshotter" in self._settings.read_text(encoding="utf-8")
+        features = self._settings.get("features", {})
+        snapshotter = features.get("containerd-snapshotter", False)
         self._data.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._data) as folder:
             lower, upper, work, merged = (Path(folder, name) for name in "luwm")
@@ -289,7 +226,7 @@ class Engine:
         plugins.mkdir(parents=True)
         if buildx is not None:
             (plugins / "docker-buildx").symlink_to(buildx)
-        elif _buildx(Path("/")):
+        elif makes.buildx(Path("/")):
             # The whole machine's is not asked where this, which is none, comes before it.
             (plugins / "docker-buildx").touch(mode=0o755)
         programs = folder / "bin"
@@ -301,25 +238,20 @@ class Engine:
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         }
 
-    def _first(self) -> int | None:
-        """Return the id of dockerd, which is the first process of its namespace."""
-        assert self._process is not None
-        return next(iter(processes.children(self._process.pid)), None)
-
-    def _end(self, number: signal.Signals, patience: float) -> None:
+    def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             return
-        process, first = self._process, self._first()
-        if first is not None:
+        process, self._process = self._process, None
+        for first in processes.children(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(first, number)
         try:
-            process.wait(patience)
+            # That ends when all that was started has ended.
+            process.wait(_STOP)
         except subprocess.TimeoutExpired:
-            # What it started goes with it: `--kill-child`.
             process.kill()
             process.wait()
-        self._process = None
+            raise
 
 
 def remove_traces(folder: Path, bridge: str) -> None:
@@ -331,12 +263,11 @@ def remove_traces(folder: Path, bridge: str) -> None:
 
 
 def _remove_cgroups(name: str) -> None:
-    """Remove the control groups below one, in whatever hierarchies there are of them."""
+    """Remove the control groups of an engine, in whatever hierarchies there are of them."""
+    find = ("find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{name}*")
+    # Where the machine has mounted none, the engine did, for itself.
+    command = ["unshare", "--mount", "sh", str(_SCRIPT), *find, "-print", "-delete"]
     until = time.monotonic() + _STOP
-    while tops := [*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")]:
-        assert time.monotonic() < until, tops
-        for top in tops:
-            for folder, _, _ in os.walk(top, topdown=False):
-                # One that has a process which was killed is let go of a little later.
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+    # The kernel lets go of a process that was killed a little later.
+    while found := subprocess.run(command, capture_output=True, check=False).stdout:
+        assert time.monotonic() < until, found

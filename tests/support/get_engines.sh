@@ -3,8 +3,9 @@
 #
 # Brings what the tests of images need, by apt and as root, on Debian or Ubuntu: the distribution's
 # own Docker Engine, unless the machine has one; and in a folder of the tests' own
-# (~/.cache/envkit-tests, or below $XDG_CACHE_HOME) buildx and a registry, on Debian also a newer
-# engine with its command line. Nothing is started. What is there already is left as it is.
+# (~/.cache/envkit-tests, or below $XDG_CACHE_HOME) buildx, a registry, and the files of another
+# release of the distribution with its Python and apt; on Debian also a newer engine with its
+# command line. Nothing is started. What is there already is left as it is.
 
 set -eu
 
@@ -37,25 +38,47 @@ unpack() {
     rm -r "$work/debs"
 }
 
-# Let apt see another release of Debian for once, on the mirror that it has the machine's own from.
-use_newer() {
-    # shellcheck disable=SC2016  # apt fills these in
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' \
+# Let apt see another release for once, on the mirror that it has the machine's own from, and think
+# that nothing is installed: use_release RELEASE
+use_release() {
+    # shellcheck disable=SC2016  # apt fills this in
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Component: main' \
         "Codename: $VERSION_CODENAME" | head -n 1)
-    [ -n "$mirror" ] || { echo "$0: no mirror of Debian among the machine's sources" >&2 && exit 3; }
-    mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-    echo "deb $mirror $newer main" >"$work/apt/sources.list"
-    cat >"$work/apt/apt.conf" <<CONF
-Dir::Etc::SourceList "$work/apt/sources.list";
+    [ -n "$mirror" ] || { echo "$0: apt has no source of $VERSION_CODENAME" >&2 && exit 3; }
+    mkdir -p "$work/$1/lists/partial" "$work/$1/cache/archives/partial"
+    # The keys that apt trusts for every source need not be the distribution's, which has a file.
+    keys=/usr/share/keyrings/$ID-archive-keyring.gpg
+    [ -f "$keys" ] && signed="[signed-by=$keys] " || signed=
+    echo "deb $signed$mirror $1 main" >"$work/$1/sources.list"
+    cat >"$work/$1/apt.conf" <<CONF
+Dir::Etc::SourceList "$work/$1/sources.list";
 Dir::Etc::SourceParts "-";
-Dir::State::Lists "$work/apt/lists";
-Dir::Cache "$work/apt/cache";
+Dir::State::Lists "$work/$1/lists";
+Dir::State::Status "/dev/null";
+Dir::Cache "$work/$1/cache";
 CONF
-    # The keys that apt trusts for every source may not be those of Debian, which has a package of them.
-    keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    [ ! -f "$keys" ] || echo "deb [signed-by=$keys] $mirror $newer main" >"$work/apt/sources.list"
-    export APT_CONFIG="$work/apt/apt.conf"
+    export APT_CONFIG="$work/$1/apt.conf"
     quietly apt-get update
+}
+
+# Unpack a release, as if it were installed, with the packages that tests need: unpack_release NAME
+unpack_release() {
+    use_release "$1"
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends \
+        --download-only apt base-files base-passwd bash ca-certificates coreutils dash diffutils \
+        findutils grep gzip libc-bin mawk perl-base python3 python3-venv sed tar
+    records=$work/unpacked/var/lib/dpkg
+    mkdir -p "$records/info" "$records/updates"
+    for package in "$work/$1/cache/archives"/*.deb; do
+        dpkg -x "$package" "$work/unpacked"
+        # shellcheck disable=SC2016  # dpkg fills this in
+        name=$(dpkg-deb --show --showformat '${binary:Package}' "$package")
+        dpkg-deb --fsys-tarfile "$package" | tar --list |
+            sed -e 's|^\.||' -e 's|/$||' -e 's|^$|/.|' >"$records/info/$name.list"
+        dpkg-deb --field "$package" >>"$records/status"
+        printf 'Status: install ok installed\n\n' >>"$records/status"
+    done
+    mv "$work/unpacked" "$cache/$1"
 }
 
 # shellcheck source=/dev/null
@@ -81,14 +104,28 @@ case $ID in
     debian)
         if ! [ -d "$cache/engine-26" ]; then
             update
-            use_newer
-            unpack "$cache/engine-26" docker.io docker-cli docker-buildx containerd
+            (
+                use_release "$newer"
+                unpack "$cache/engine-26" docker.io docker-cli docker-buildx containerd
+            )
         fi
+        releases="trixie bookworm"
         ;;
     *)
         if ! [ -d "$cache/buildx" ]; then
             update
             unpack "$cache/buildx" docker-buildx
         fi
+        releases="noble jammy"
         ;;
 esac
+
+for release in $releases; do
+    if [ "$release" != "$VERSION_CODENAME" ]; then
+        if ! [ -d "$cache/$release" ]; then
+            update
+            unpack_release "$release"
+        fi
+        break
+    fi
+done

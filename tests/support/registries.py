@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
-from .engines import UnavailableError, cache
+from .makes import UnavailableError, cache
 
 # Who may use a registry that wants to know: a name and a password, and what htpasswd(1) makes of
 # them with `-B`.
