@@ -170,8 +170,11 @@ class Buildx:
             identity = (folder / "id").read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             raise ToolError("buildx does not say what it built") from None
-        digest = str(metadata.get("containerimage.digest") or "")
-        return Built(digest or identity if build.push else identity, self.name, metadata)
+        digest = str(metadata.get("containerimage.digest") or identity)
+        if digest != identity and (build.push or self._connecting.engine.inspect(identity) is None):
+            # In containerd's image store an image goes by the digest of its manifest.
+            identity = digest
+        return Built(identity, self.name, metadata)
 
 
 class _Reader(Protocol):

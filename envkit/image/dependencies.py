@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from envkit import dockerfile
 from envkit.builders.build import Build, Builder
@@ -23,6 +23,7 @@ from envkit.image.assembly import REPOSITORY, Assembly
 from envkit.image.bases import Base
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
+from envkit.image.provided import Provided
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock
@@ -50,20 +51,6 @@ class Show(Protocol):
 
     def step(self, event: Event) -> None:
         """Take what a builder, or a registry, does."""
-
-
-class Provided(NamedTuple):
-    """Where the distributions come from.
-
-    Attributes:
-        kind: "store", "pip", or "Dockerfile", where that has no place to hand anything in.
-        name: the image that has them; empty where the build of the whole makes them.
-        used: the names of all images that were made, or were there, for the whole to stand on.
-    """
-
-    kind: str
-    name: str
-    used: tuple[str, ...]
 
 
 class Dependencies:
