@@ -20,6 +20,7 @@ from envkit.image.progress import Event, Line, ignore
 from tests.support import builds, engines
 from tests.support.base_images import BaseImages
 from tests.support.builds import FAILING, pack, told
+from tests.support.makes import Make
 
 APP = "envkit-tests/app:1"
 SECRET = "v3ry-s3cret-value"
@@ -295,7 +296,7 @@ def test_a_builder_that_is_not_there(engine: engines.Engine, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def containerd(newest_make: engines.Make, base_images: BaseImages) -> Iterator[engines.Engine]:
+def containerd(newest_make: Make, base_images: BaseImages) -> Iterator[engines.Engine]:
     """An engine whose images are in containerd's store."""
     settings = {"features": {"containerd-snapshotter": True}}
     with engines.Engine(newest_make, settings=settings) as made:

@@ -21,6 +21,7 @@ from tests.image.conftest import lacking
 from tests.support import builds, engines
 from tests.support.base_images import BaseImages
 from tests.support.disk import UnavailableError, disk
+from tests.support.makes import Make
 from tests.support.tiny_images import TINY, archive, tar
 
 BASE = "envkit-tests/base:1"
@@ -68,7 +69,7 @@ class Own(NamedTuple):
 
 @pytest.fixture(scope="module")
 def own(
-    newest_make: engines.Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
+    newest_make: Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Own]:
     """An engine that tests may stop, if they start it again."""
     with engines.Engine(newest_make) as made:
@@ -81,7 +82,7 @@ def own(
 
 @pytest.fixture(scope="module")
 def small(
-    newest_make: engines.Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
+    newest_make: Make, base_images: BaseImages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Own]:
     """An engine on a disk that has room for little."""
     place, root = (tmp_path_factory.mktemp(name) for name in ("disk", "root"))
