@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 
-from envkit.builders import classic, dockerfile, failure, solve, trace
+from envkit import dockerfile
+from envkit.builders import classic, failure, solve, steps, trace
 from envkit.builders.build import Build, Built
 from envkit.engines import messages
 from envkit.engines.engine import Engine
@@ -48,7 +49,7 @@ class Api:
         return False
 
     def build(self, build: Build, report: Report) -> Built:
-        dockerfile.check(build.dockerfile, build.dockerfile_name)
+        steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
         _refuse_what_it_cannot(build)
         try:
             return self._build(build, report)
@@ -144,8 +145,8 @@ class _BuildKit:
     """What BuildKit says over the API."""
 
     def __init__(self, build: Build) -> None:
-        instructions = dockerfile.parse(build.dockerfile)
-        self._solving = solve.Solving(lambda name: dockerfile.line_of(name, instructions))
+        known = steps.of(dockerfile.parse(build.dockerfile))
+        self._solving = solve.Solving(lambda name: steps.line_of(name, known))
         # An engine that has no BuildKit may answer as the classic builder does.
         self._classic = _Classic(build)
 
@@ -169,7 +170,7 @@ class _Classic(classic.Reader):
     """What the classic builder says."""
 
     def __init__(self, build: Build) -> None:
-        super().__init__(dockerfile.parse(build.dockerfile))
+        super().__init__(steps.of(dockerfile.parse(build.dockerfile)))
 
 
 def has_buildkit(engine: Engine) -> bool:
@@ -224,7 +225,7 @@ def _parameters(build: Build, buildkit: bool) -> Mapping[str, str]:
 
 def _registries(build: Build) -> set[str]:
     """Return the registries of the images that a Dockerfile names as bases."""
-    bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
+    bases = dockerfile.parse(build.dockerfile).bases(build.arguments)
     return {registry_of(name) for name in bases}
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from envkit import dockerfile
 from envkit.builders.build import Build, Builder
 from envkit.contexts import context
 from envkit.engines.engine import Engine
@@ -212,7 +211,7 @@ class Dependencies:
         """Return the digest, in hex, of all that a stage depends on, and of what more does."""
         plan = self._plan
         beneath = plan.dockerfile.beneath(stage)
-        reads = any(map(dockerfile.reads_context, beneath)) and not more
+        reads = any(stage.reads_context for stage in beneath) and not more
         texts = [[one.parent, [list(step[:2]) for step in one.instructions]] for one in beneath]
         decided = [sorted(plan.arguments.items()), sorted(self._ids.items())]
         return plans.digest([texts, decided, plan.context.digest if reads else "", more])
