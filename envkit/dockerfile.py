@@ -111,9 +111,10 @@ class Dockerfile(NamedTuple):
     preamble: tuple[Instruction, ...]
 
     def stage(self, name: str) -> Stage | None:
-        """Return the stage of a name or number, the last one if several have it; None without."""
-        wanted = name.lower()
-        found = [one for one in self.stages if wanted and wanted in {one.name, str(one.number)}]
+        """Return the stage of a name, the last of several, or of a number; None without one."""
+        named = [one for one in self.stages if name and one.name == name.lower()]
+        numbered = [one for one in self.stages if str(one.number) == name]
+        found = named or numbered
         return found[-1] if found else None
 
     def values(self, handed_in: Mapping[str, str]) -> dict[str, str]:
