@@ -283,7 +283,7 @@ def _not_permitted(endpoint: Endpoint) -> EnvkitError:
     except KeyError:
         user = ""  # as of whom a container was started with any number
     if user in members and found.st_gid not in os.getgroups():
-        hint = f"You joined {name} after this session began: `newgrp {name}`, or log in again."
+        hint = f"You joined {name} after you logged in: `newgrp {name}`, or log in again."
     else:
         join = f"`sudo usermod -aG {name} $USER`, then `newgrp {name}` or log in again"
         hint = f"Join the group: {join}. (Whoever is in it can become root.)"

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit import dockerfile
 from envkit.dockerfile import parse, substitute
 from tests.support import images
 
@@ -33,10 +32,10 @@ add . /app
 
 def test_stages() -> None:
     found = parse(STAGES)
-    assert [(one.name, one.parent, one.line) for one in found.stages] == [
+    assert [(one.name, one.parent, one.begin.line) for one in found.stages] == [
         ("build", "base:${CODE_VERSION}", 3),
         ("second", "build", 6),
-        ("2", "scratch", 12),
+        ("", "scratch", 12),
     ]
     assert found.arguments == {"CODE_VERSION": "latest"}
     assert found.declared == {"CODE_VERSION": 2}
@@ -55,7 +54,7 @@ def test_images_that_are_named() -> None:
 def test_what_a_stage_is_made_from() -> None:
     found = parse(STAGES)
     assert [one.name for one in found.beneath("second")] == ["build", "second"]
-    assert [one.name for one in found.beneath("2")] == ["build", "second", "2"]
+    assert [one.name for one in found.beneath("2")] == ["build", "second", ""]
     assert [one.name for one in found.beneath("absent")] == []
 
 
@@ -67,8 +66,8 @@ def test_a_stage_that_is_named_twice_is_the_last_one() -> None:
 
 
 def test_what_takes_something_from_the_context() -> None:
-    reads = {one.name: dockerfile.reads_context(one) for one in parse(STAGES).stages}
-    assert reads == {"build": False, "second": True, "2": True}
+    reads = {one.name: one.reads_context for one in parse(STAGES).stages}
+    assert reads == {"build": False, "second": True, "": True}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def test_lines_that_go_on(text: str) -> None:
 
 def test_the_dockerfile_of_init() -> None:
     found = parse(images.dockerfile())
-    assert [one.name for one in found.stages] == ["base", "pip", "deps", "3"]
+    assert [one.name for one in found.stages] == ["base", "pip", "deps", ""]
     assert found.stages[-1].parent == "${DEPS}"
     assert found.values({})["DEPS"] == "deps"
     (named,) = found.images({})
@@ -170,8 +169,8 @@ def test_nothing_is_too_strange_to_be_read(text: str) -> None:
     found.images({"A": text})
     assert found.reads_network in {True, False}
     for stage in found.stages:
-        assert found.beneath(stage.name)
-        dockerfile.reads_context(stage)
+        assert found.beneath(stage.name or str(stage.number))
+        assert stage.reads_context in {True, False}
     assert all(
         1 <= line <= text.count("\n") + text.count("\r") + 20 for line in found.declared.values()
     )

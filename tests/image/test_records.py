@@ -25,7 +25,7 @@ RECORD = Record(
     dependencies="store",
     handed="envkit/dependencies:7",
     intermediate=("envkit/dependencies:7",),
-    known=True,
+    keeps_nameless=True,
 )
 
 
