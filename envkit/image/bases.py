@@ -77,7 +77,10 @@ def ask(engine: Engine, image: Image, *, name: str, cache: Path) -> Base:
     if ended.returncode:
         complaint = ended.stderr.strip().rpartition("\n")[2]
         raise MissingError(f"The python3 of {name} does not run: {complaint}", hint)
-    found = _base(ended.stdout, cache)
+    try:
+        found = _base(ended.stdout, cache)
+    except (ValueError, LookupError, TypeError):
+        raise MissingError(f"The python3 of {name} does not answer as Python does", hint) from None
     write_whole(remembered, json.dumps({"answer": ended.stdout}))
     return found
 

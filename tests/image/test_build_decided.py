@@ -69,6 +69,21 @@ def test_a_base_without_python_is_refused(
     assert images.idle(engine)
 
 
+def test_a_base_whose_python_is_none_is_refused(
+    desk: Machine, engine: Engine, base: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "silent-python"
+    folder.mkdir()
+    text = f"FROM {base}\nRUN ln -sf /bin/true /usr/local/bin/python3\n"
+    (folder / "Dockerfile").write_text(text, encoding="utf-8")
+    engine.ask("build", "--tag", "silent-python:1", str(folder))
+    project = images.project(desk, "silenced", "alpha-1.0")
+    said = refused(project, "--build-arg", "BASE=silent-python:1", code=3)
+    assert "error: The python3 of silent-python:1 does not answer as Python does" in said
+    assert "hint: Name another one" in said
+    assert images.idle(engine)
+
+
 def test_settings_are_handed_in(desk: Machine, engine: Engine, base: str) -> None:
     settings = f"""
 [image]
