@@ -212,6 +212,7 @@ def test_a_wheel_with_a_tag_of_a_platform(tagged: Project, engine: Engine) -> No
 # it uses the wheels for that.
 STAND_IN = f"""\
 FROM python:{PYTHON}-slim
+RUN rm /usr/local/bin/python3
 COPY python3 /usr/local/bin/python3
 """
 PYTHON3 = f"""\
