@@ -128,7 +128,7 @@ def test_what_the_size_was_before(desk: Machine) -> None:
     images.build(project)
     (project.root / "data.bin").write_bytes(b"x" * 3_000_000)
     said = images.build(project).err
-    assert re.search(r"Built grown:latest in .*: \d+ MB \(\+3\.0 MB\); 1 of \d+ layers new", said)
+    assert re.search(r"Built grown:latest in .*: [\d.]+ MB \(\+3\.0 MB\); 1 of \d+ layers new", said)
     (project.root / "data.bin").unlink()
     assert re.search(r"\(-3\.0 MB\)", images.build(project).err)
 
