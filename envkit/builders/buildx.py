@@ -241,7 +241,8 @@ def _last_words(lines: list[str]) -> str:
 
 
 def _runs(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK) and path.stat().st_size > 0
+    """Return whether this user can run a file; what cannot be looked at is not there."""
+    return os.path.isfile(path) and os.access(path, os.X_OK) and path.stat().st_size > 0
 
 
 def _configured(path: Path) -> list[Path]:

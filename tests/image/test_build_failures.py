@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +11,13 @@ import pytest
 from tests.image.conftest import lacking
 from tests.support import Distribution, Index, good, images
 from tests.support.base_images import BaseImages, Python
+from tests.support.builds import wait_for
 from tests.support.disk import UnavailableError, disk
 from tests.support.engines import Engine
 from tests.support.images import BUILDERS, Image
 from tests.support.makes import Make
 from tests.support.projects import PYTHON, Machine, Project, Result
 from tests.support.registries import PASSWORD, USER, Registry
-
-SECRET = "t0p-s3cret-t0ken"
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +48,14 @@ class Kept:
         self._before = self._image.id
         self._images = set(engine.images())
 
+    def runs(self) -> bool:
+        """Return whether the image is of use."""
+        return self._image.run().out == "hello\n"
+
     def check(self) -> None:
         """Make sure that nothing is left of a build, and that the image is what it was."""
         assert self._image.id == self._before
-        assert self._image.run().out == "hello\n"
+        assert self.runs()
         new = set(self._engine.images()) - self._images
         # The classic builder's cache is images without a name, which a failed build may have added.
         assert not [name for name in new if not name.startswith(("envkit/", "sha256:"))]
@@ -223,7 +225,7 @@ def test_a_store_that_is_for_reading_alone(
 def test_links_that_lead_outside(desk: Machine, engine: Engine) -> None:
     """They are links in the image too: what they lead to here is never packed."""
     outside = desk.folder / "outside"
-    outside.write_text(SECRET, encoding="utf-8")
+    outside.write_text("outside", encoding="utf-8")
     project = images.project(desk, "linking", "alpha-1.0")
     (project.root / "link").symlink_to(outside)
     (project.root / "folder").symlink_to("/etc")
@@ -243,8 +245,7 @@ def test_a_file_that_cannot_be_read(published: Index, engine: Engine, tmp_path: 
     project = images.project(machine, "unreadable")
     os.mknod(project.root / "device", 0o020600, os.makedev(1, 3))
     said = complaint(project.envkit("build"), 2)
-    assert f"error: {project.root}/device is a device" in said
-    assert "hint: Add device to .dockerignore." in said
+    assert said.startswith(f"error: {project.root}/device: a device cannot be packed\nhint: Add ")
 
 
 def test_a_file_that_changes_while_it_is_packed(desk: Machine, engine: Engine) -> None:
@@ -305,13 +306,15 @@ def test_a_full_disk_in_a_command(
     said = complaint(result, result.code)
     assert "the Docker Engine's disk is full" in said
     assert "`docker system df`" in said
+    # What the step had written is let go of a little later.
+    wait_for(kept.runs)
     kept.check()
 
 
 def test_a_full_disk_while_layers_are_loaded(
     index: Index, bare_store: Path, small: Engine, tmp_path: Path
 ) -> None:
-    huge = Distribution(name="huge", files={"huge.bin": os.urandom(1 << 20) * 400})
+    huge = Distribution(name="huge", files={"huge.bin": os.urandom(1 << 20) * 330})
     index.add(huge, good()["alpha-1.0"])
     machine = images.machine(tmp_path, index, small, store=bare_store)
     project = images.project(machine, "full-load", "alpha-1.0")
@@ -322,23 +325,3 @@ def test_a_full_disk_while_layers_are_loaded(
     assert "disk is full" in said
     assert len(said.splitlines()) == 2
     kept.check()
-
-
-def test_what_listens_is_no_engine(desk: Machine) -> None:
-    project = images.project(desk, "no-engine-at-all", "alpha-1.0")
-    path = desk.folder / "other.sock"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            connection.recv(1000)
-            connection.sendall(b"SSH-2.0-something\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        result = project.envkit("build", env={"DOCKER_HOST": f"unix://{path}"})
-    said = complaint(result, 3)
-    assert said.startswith(f"error: No Docker Engine at unix://{path} (DOCKER_HOST): ")

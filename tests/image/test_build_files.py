@@ -176,33 +176,65 @@ def test_times_and_owners_are_fixed(image: Image) -> None:
     assert image.times(VENV) == {1577836800}
 
 
-def test_a_wheel_with_a_tag_of_a_platform(
-    index: Index, bare_store: Path, engine: Engine, tmp_path: Path
-) -> None:
-    """One for glibc is used in an image that has it, and not one for musl."""
+@pytest.fixture
+def tagged(index: Index, bare_store: Path, engine: Engine, tmp_path: Path) -> Project:
+    """A project whose lock has a distribution with a wheel for glibc and one for musl."""
     machine = platform.machine()
-    glibc = Distribution(
-        name="tagged",
-        files={"tagged.py": "LIBRARY = 'glibc'\n"},
-        tag=f"py3-none-manylinux_2_17_{machine}",
-        root_is_purelib=False,
-    )
-    musl = Distribution(
-        name="tagged",
-        files={"tagged.py": "LIBRARY = 'musl'\n"},
-        tag=f"py3-none-musllinux_1_2_{machine}",
-        root_is_purelib=False,
-    )
-    index.add(glibc, musl)
+    wheels = [
+        Distribution(
+            name="tagged",
+            files={"tagged.py": f"LIBRARY = {library!r}\n"},
+            tag=f"py3-none-{library}_{machine}",
+            root_is_purelib=False,
+        )
+        for library in ("manylinux_2_17", "musllinux_1_2")
+    ]
+    index.add(*wheels)
     made = images.project(images.machine(tmp_path, index, engine, store=bare_store), "tagged")
-    line = f"{made.line(glibc)} --hash=sha256:{index.sha256(musl.filename)}"
-    made.lock(glibc)
-    text = (made.root / "requirements.txt").read_text(encoding="utf-8")
-    (made.root / "requirements.txt").write_text(text.replace(made.line(glibc), line))
-    images.build(made)
-    image = Image(engine, "tagged:latest")
-    assert image.python("import tagged; print(tagged.LIBRARY)") == "glibc"
-    assert index.downloads(musl.filename) == 0
+    made.lock(wheels[0])
+    lock = made.root / "requirements.txt"
+    more = f" --hash=sha256:{index.sha256(wheels[1].filename)}"
+    lock.write_text(lock.read_text(encoding="utf-8").rstrip() + more + "\n", encoding="utf-8")
+    return made
+
+
+def library(project: Project, engine: Engine, *arguments: str) -> str:
+    """Build, and return which wheel is in the image."""
+    images.build(project, "--deps", "store", *arguments)
+    return Image(engine, "tagged:latest").python("import tagged; print(tagged.LIBRARY)")
+
+
+def test_a_wheel_with_a_tag_of_a_platform(tagged: Project, engine: Engine) -> None:
+    assert library(tagged, engine) == "manylinux_2_17"
+
+
+# Stands in for a base with musl, which this machine has nothing to make of: its Python says that
+# it uses the wheels for that.
+STAND_IN = f"""\
+FROM python:{PYTHON}-slim
+COPY python3 /usr/local/bin/python3
+"""
+PYTHON3 = f"""\
+#!/bin/sh
+/usr/local/bin/python{PYTHON} "$@" | sed 's/manylinux_2_[0-9]*/musllinux_1_2/g; s/glibc-2/musl-1/g'
+"""
+
+
+def test_another_c_library_gets_other_wheels(
+    tagged: Project, engine: Engine, tmp_path: Path
+) -> None:
+    """The environment on the desk has the wheel for glibc; what is in the store is of no use."""
+    tagged.install()
+    assert tagged.python("import tagged; print(tagged.LIBRARY)") == "manylinux_2_17\n"
+    (tmp_path / "stand-in").mkdir()
+    (tmp_path / "stand-in" / "Dockerfile").write_text(STAND_IN, encoding="utf-8")
+    (tmp_path / "stand-in" / "python3").write_text(PYTHON3, encoding="utf-8")
+    (tmp_path / "stand-in" / "python3").chmod(0o755)
+    engine.ask("build", "--tag", "stand-in:1", str(tmp_path / "stand-in"))
+    assert library(tagged, engine, "--build-arg", "BASE=stand-in:1") == "musllinux_1_2"
+    # Neither is in the way of the other.
+    assert library(tagged, engine) == "manylinux_2_17"
+    assert tagged.python("import tagged; print(tagged.LIBRARY)") == "manylinux_2_17\n"
 
 
 def test_good_distributions_have_what_is_compared_here() -> None:

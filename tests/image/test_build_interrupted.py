@@ -3,14 +3,14 @@
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import Distribution, Index, images
 from tests.support.base_images import BaseImages, Python
+from tests.support.builds import wait_for
 from tests.support.engines import Engine
 from tests.support.images import BUILDERS, Image
 from tests.support.makes import Make
@@ -19,14 +19,6 @@ from tests.support.registries import Registry
 
 # Ends when it is asked to, as the first process of a container would not by itself.
 SLEEP = "RUN trap 'exit 143' TERM; sleep 1000 & wait\n"
-
-
-def wait_for(done: Callable[[], object]) -> None:
-    """Wait until something is so; a failure if it never is."""
-    until = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
