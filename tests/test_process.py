@@ -30,6 +30,14 @@ def test_run_hands_over_lines_as_they_come() -> None:
     assert seen == ["one", "two"]
 
 
+def test_run_hands_over_complaints_in_their_place() -> None:
+    seen: list[str] = []
+    code = "import os; [os.write(1 + n % 2, b'%d\\n' % n) for n in range(6)]"
+    done = process.run([sys.executable, "-c", code], on_line=seen.append, merged=True)
+    assert seen == ["0", "1", "2", "3", "4", "5"]
+    assert (done.stdout, done.stderr) == ("0\n1\n2\n3\n4\n5\n", "")
+
+
 def test_run_of_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such command"):
         process.run([str(tmp_path / "nothing")])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any
 
-from envkit.builders import classic, dockerfile, failure, solve, trace
+from envkit import dockerfile
+from envkit.builders import classic, failure, solve, steps, trace
 from envkit.builders.build import Build, Built
 from envkit.engines import messages
 from envkit.engines.engine import Engine
@@ -21,9 +22,13 @@ _BUILDKIT_SINCE = (1, 39)
 
 _TRACE = "moby.buildkit.trace"
 
+# Engine 26.1 with containerd's image store looks on the network for what it was just sent, where
+# its classic builder does as it should.
+_NO_CONTEXT = re.compile(r'Get "http://build-context-\w+": dial tcp: lookup')
+
 
 class Api:
-    """The builder in the engine."""
+    """The builder in the engine; the classic one if BuildKit does not find what it is sent."""
 
     def __init__(self, engine: Engine, *, buildkit: bool | None = None) -> None:
         """Choose one.
@@ -44,21 +49,26 @@ class Api:
         return False
 
     def build(self, build: Build, report: Report) -> Built:
-        dockerfile.check(build.dockerfile, build.dockerfile_name)
+        steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
         _refuse_what_it_cannot(build)
+        try:
+            return self._build(build, report)
+        except _NoContextError:
+            self._buildkit = False
+            return self._build(build, report)
+
+    def _build(self, build: Build, report: Report) -> Built:
         progress = Progress()
-
-        def tell(events: Iterable[Event]) -> None:
-            for event in events:
-                progress(event)
-                report(event)
-
+        telling = _Telling(progress, report, held=self._buildkit)
         reader = _BuildKit(build) if self._buildkit else _Classic(build)
         try:
-            said = self._run(build, reader, tell)
+            said = self._run(build, reader, telling)
         except EnvkitError as error:
             raise _of_request(error, progress, build) from None
-        tell(reader.ended(said))
+        if self._buildkit and _NO_CONTEXT.search(said):
+            raise _NoContextError
+        telling.heard(reader.ended(said))
+        telling.release()
         if said:
             raise self._failure(said, progress, build)
         image = self._checked(reader.built, build)
@@ -66,7 +76,7 @@ class Api:
             self._engine.tag(image.id, name)
         return Built(image.id, self.name, {})
 
-    def _run(self, build: Build, reader: _BuildKit | _Classic, tell: Any) -> str:
+    def _run(self, build: Build, reader: _BuildKit | _Classic, telling: _Telling) -> str:
         """Let the engine build, and return why it failed; "" if it did not."""
         content = {build.dockerfile_name: build.dockerfile.encode()}
         answer = self._engine.stream(
@@ -81,7 +91,7 @@ class Api:
         with closing(answer):
             for message in answer:
                 said = said or messages.failure_in(message)
-                tell(reader.heard(message))
+                telling.heard(reader.heard(message))
         return said
 
     def _failure(self, said: str, progress: Progress, build: Build) -> EnvkitError:
@@ -104,12 +114,39 @@ class Api:
         return image
 
 
+class _NoContextError(Exception):
+    """BuildKit does not find the context that it was sent."""
+
+
+class _Telling:
+    """Tells of events; of those that are held only when another step than the first begins."""
+
+    def __init__(self, progress: Progress, report: Report, *, held: bool) -> None:
+        self._progress, self._report = progress, report
+        self._held: list[Event] | None = [] if held else None
+
+    def heard(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._progress(event)
+            if self._held is None:
+                self._report(event)
+                continue
+            self._held.append(event)
+            if len(self._progress.steps) > 1:
+                self.release()
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        for event in held:
+            self._report(event)
+
+
 class _BuildKit:
     """What BuildKit says over the API."""
 
     def __init__(self, build: Build) -> None:
-        instructions = dockerfile.parse(build.dockerfile)
-        self._solving = solve.Solving(lambda name: dockerfile.line_of(name, instructions))
+        known = steps.of(dockerfile.parse(build.dockerfile))
+        self._solving = solve.Solving(lambda name: steps.line_of(name, known))
         # An engine that has no BuildKit may answer as the classic builder does.
         self._classic = _Classic(build)
 
@@ -133,7 +170,7 @@ class _Classic(classic.Reader):
     """What the classic builder says."""
 
     def __init__(self, build: Build) -> None:
-        super().__init__(dockerfile.parse(build.dockerfile))
+        super().__init__(steps.of(dockerfile.parse(build.dockerfile)))
 
 
 def has_buildkit(engine: Engine) -> bool:
@@ -188,7 +225,7 @@ def _parameters(build: Build, buildkit: bool) -> Mapping[str, str]:
 
 def _registries(build: Build) -> set[str]:
     """Return the registries of the images that a Dockerfile names as bases."""
-    bases = dockerfile.bases(dockerfile.parse(build.dockerfile), build.arguments)
+    bases = dockerfile.parse(build.dockerfile).bases(build.arguments)
     return {registry_of(name) for name in bases}
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from envkit import process
-from envkit.builders import dockerfile, rawjson, secret, solve
+from envkit import dockerfile, process
+from envkit.builders import rawjson, secret, solve, steps
 from envkit.builders.build import Build, Built
 from envkit.engines.connecting import Connecting
 from envkit.engines.endpoint import settings_folder
@@ -84,7 +84,7 @@ class Buildx:
     def build(self, build: Build, report: Report) -> Built:
         if build.push and not build.tags:
             raise UsageError("What is pushed needs a name", "Give it one with --tag.")
-        dockerfile.check(build.dockerfile, build.dockerfile_name)
+        steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
         secrets = secret.parse(build.secrets, build.root, self._environ)
         hidden = secret.values(secrets, self._environ)
         with tempfile.TemporaryDirectory(prefix="envkit-build-") as name:
@@ -100,10 +100,10 @@ class Buildx:
         self, build: Build, options: list[str], hidden: tuple[str, ...], report: Report
     ) -> None:
         """Run it to its end, once more in words where it does not know `rawjson`."""
-        instructions = dockerfile.parse(build.dockerfile)
+        known = steps.of(dockerfile.parse(build.dockerfile))
 
         def locate(name: str) -> int | None:
-            return dockerfile.line_of(name, instructions)
+            return steps.line_of(name, known)
 
         for form in ("rawjson", "plain"):
             reader = _reader(form, locate)
@@ -170,8 +170,11 @@ class Buildx:
             identity = (folder / "id").read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             raise ToolError("buildx does not say what it built") from None
-        digest = str(metadata.get("containerimage.digest") or "")
-        return Built(digest or identity if build.push else identity, self.name, metadata)
+        digest = str(metadata.get("containerimage.digest") or identity)
+        if digest != identity and (build.push or self._connecting.engine.inspect(identity) is None):
+            # In containerd's image store an image goes by the digest of its manifest.
+            identity = digest
+        return Built(identity, self.name, metadata)
 
 
 class _Reader(Protocol):
@@ -238,7 +241,8 @@ def _last_words(lines: list[str]) -> str:
 
 
 def _runs(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK) and path.stat().st_size > 0
+    """Return whether this user can run a file; what cannot be looked at is not there."""
+    return os.path.isfile(path) and os.access(path, os.X_OK) and path.stat().st_size > 0
 
 
 def _configured(path: Path) -> list[Path]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from envkit.builders.dockerfile import Instruction
 from envkit.builders.solve import shown
+from envkit.builders.steps import Step
 from envkit.engines.progress import Event, Finished, Line, Started, Transfer
 
 _STEP = re.compile(r"^Step (?P<step>\d+)/(?P<total>\d+) : (?P<text>.*)$")
@@ -32,7 +32,7 @@ class Reader:
         built: the id of the image that was built; "" until there is one.
     """
 
-    def __init__(self, instructions: Sequence[Instruction]) -> None:
+    def __init__(self, instructions: Sequence[Step]) -> None:
         """Begin.
 
         Args:

@@ -25,7 +25,7 @@ def run(command: tuple[str, ...], *, stale: bool) -> NoReturn:
     """
     image = freshness.of(request_here())
     if image.state == "unknown":
-        raise MissingError(image.reasons[0])
+        raise MissingError(image.reasons[0], image.hint)
     if image.state == "missing":
         raise MissingError(f"The engine has no image {image.name}", "Run `envkit build`.")
     if image.state == "stale" and not stale:

@@ -20,6 +20,9 @@ from envkit.errors import EnvkitError, MissingError, RefusedError, ToolError, Us
 _INSTALL = "install Docker Engine (https://docs.docker.com/engine/install/)"
 _UNTOUCHED = "No image was changed."
 
+# What to do where a registry has no such image, or says so to whoever may not see it.
+ABSENT_HINT = "See that the name is right; if others may not see it, `docker login` comes first."
+
 # An engine has no codes for these: its own words, from the kernel and from registries, are all.
 _FULL = ("no space left on device", "disk quota exceeded", "not enough space")
 _UNAUTHORIZED = ("unauthorized", "authentication required", "no basic auth credentials")
@@ -236,7 +239,7 @@ def _refusal(error: Exception, what: str, missing: str, pulled: str) -> EnvkitEr
     status = getattr(error, "status_code", None)
     text = str(getattr(error, "explanation", "") or error)
     if status == 404 and missing:
-        return MissingError(missing)
+        return MissingError(missing, ABSENT_HINT if pulled else "")
     found = said_by_registry(text, pulled, what) if pulled else None
     return (
         found
@@ -280,7 +283,7 @@ def _not_permitted(endpoint: Endpoint) -> EnvkitError:
     except KeyError:
         user = ""  # as of whom a container was started with any number
     if user in members and found.st_gid not in os.getgroups():
-        hint = f"You joined {name} after this session began: `newgrp {name}`, or log in again."
+        hint = f"You joined {name} after you logged in: `newgrp {name}`, or log in again."
     else:
         join = f"`sudo usermod -aG {name} $USER`, then `newgrp {name}` or log in again"
         hint = f"Join the group: {join}. (Whoever is in it can become root.)"

@@ -60,7 +60,7 @@ def failure(said: str, name: str, what: str) -> EnvkitError:
     if any(words in said.lower() for words in _ABSENT):
         return MissingError(
             f"There is no image {name!r}, here or in its registry",
-            "See that the name is right; if others may not see it, `docker login` comes first.",
+            faults.ABSENT_HINT,
         )
     return (
         faults.said_by_registry(said, name, what)

@@ -7,9 +7,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from envkit import dockerfile
 from envkit.builders.build import Build, Builder
 from envkit.contexts import context
 from envkit.engines.engine import Engine
@@ -23,6 +22,7 @@ from envkit.image.assembly import REPOSITORY, Assembly
 from envkit.image.bases import Base
 from envkit.image.layers import Layer
 from envkit.image.plan import Plan
+from envkit.image.provided import Provided
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock
@@ -50,20 +50,6 @@ class Show(Protocol):
 
     def step(self, event: Event) -> None:
         """Take what a builder, or a registry, does."""
-
-
-class Provided(NamedTuple):
-    """Where the distributions come from.
-
-    Attributes:
-        kind: "store", "pip", or "Dockerfile", where that has no place to hand anything in.
-        name: the image that has them; empty where the build of the whole makes them.
-        used: the names of all images that were made, or were there, for the whole to stand on.
-    """
-
-    kind: str
-    name: str
-    used: tuple[str, ...]
 
 
 class Dependencies:
@@ -225,7 +211,7 @@ class Dependencies:
         """Return the digest, in hex, of all that a stage depends on, and of what more does."""
         plan = self._plan
         beneath = plan.dockerfile.beneath(stage)
-        reads = any(map(dockerfile.reads_context, beneath)) and not more
+        reads = any(stage.reads_context for stage in beneath) and not more
         texts = [[one.parent, [list(step[:2]) for step in one.instructions]] for one in beneath]
         decided = [sorted(plan.arguments.items()), sorted(self._ids.items())]
         return plans.digest([texts, decided, plan.context.digest if reads else "", more])

@@ -17,12 +17,13 @@ from envkit.errors import EnvkitError
 from envkit.image import plan as plans
 from envkit.image import record
 from envkit.image.plan import Plan
+from envkit.image.provided import Provided
 from envkit.image.record import Record
 
 if TYPE_CHECKING:
     from envkit.engines.connecting import Connecting
     from envkit.engines.engine import Engine
-    from envkit.image.dependencies import Provided, Show
+    from envkit.image.dependencies import Show
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
@@ -120,7 +121,7 @@ class Execution:
         """
         before, plan, options = self._before, self._plan, self._plan.options
         plain = not (options.no_cache or options.pull or options.cache_to or plan.platforms)
-        if before is None or not (plain and before.known and self._builder.is_apart):
+        if before is None or not (plain and before.keeps_nameless and self._builder.is_apart):
             return None
         if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
             return None
@@ -133,8 +134,8 @@ class Execution:
             return None
         if not looking.result():
             return None
-        kind, used = before.dependencies, before.intermediate
-        return self._finish(built, before.ids, kind, before.handed, used)
+        stood = Provided(before.dependencies, before.handed, before.intermediate)
+        return self._finish(built, before.ids, stood, keeps=True)
 
     def _stands(self, before: Record) -> bool:
         """Return whether the engine has all that the last build stood on, as it was."""
@@ -173,11 +174,13 @@ class Execution:
         ids = self._bring_images()
         again = before and not plan.options.no_cache and before.beneath == plan.beneath(ids)
         if before and again and self._stands(before):
-            kind, handed, used = before.dependencies, before.handed, before.intermediate
+            provided = Provided(before.dependencies, before.handed, before.intermediate)
         else:
-            kind, handed, used = self._provide(ids)
-        built = self._run_builder(handed, tags=plan.tags)
-        return self._finish(built, ids, kind, handed, used)
+            provided = self._provide(ids)
+        built = self._run_builder(provided.name, tags=plan.tags)
+        # In containerd's store what has no name is not kept.
+        keeps = not self._engine.facts().containerd_images
+        return self._finish(built, ids, provided, keeps=keeps)
 
     def _several(self) -> Outcome:
         """Have the builder build for several platforms, and push; the engine keeps nothing."""
@@ -244,16 +247,14 @@ class Execution:
         )
 
     def _finish(
-        self, built: Built, ids: Mapping[str, str], kind: str, handed: str, used: tuple[str, ...]
+        self, built: Built, ids: Mapping[str, str], provided: Provided, *, keeps: bool
     ) -> Outcome:
         """Give the image its names, and write down what was built."""
         before, plan = self._before, self._plan
-        known = self._engine.inspect(built.id)
-        # In containerd's store an image's id is not the one that builders know.
-        image = known or self._engine.require(plan.tags[0])
+        image = self._engine.require(built.id)
         self._name(image)
         layers = before.layers if before else ()
-        intermediate = self._intermediate(used)
+        intermediate = self._intermediate(provided.used)
         self._remember(
             Record(
                 image=image.id,
@@ -263,10 +264,10 @@ class Execution:
                 inputs=plan.inputs(ids),
                 ids=ids,
                 beneath=plan.beneath(ids),
-                dependencies=kind,
-                handed=handed,
+                dependencies=provided.kind,
+                handed=provided.name,
                 intermediate=intermediate,
-                known=known is not None,
+                keeps_nameless=keeps,
             )
         )
         return Outcome(
@@ -276,7 +277,7 @@ class Execution:
             before=before.size if before else None,
             layers=len(image.layers),
             added=tuple(self._added(image, layers)),
-            dependencies=kind,
+            dependencies=provided.kind,
             builder=built.builder,
             changed=before is None or before.image != image.id,
             pushed=(),

@@ -23,12 +23,14 @@ class Freshness(NamedTuple):
         id: its id; empty if the engine has none of that name.
         state: "stale" if it is older than the lock or the code, "unknown" if no engine answers.
         reasons: what it is older than, or why nothing is known.
+        hint: what to do for something to be known; may be empty.
     """
 
     name: str
     id: str
     state: State
     reasons: tuple[str, ...]
+    hint: str = ""
 
 
 def last_built(request: Request) -> str:
@@ -52,7 +54,7 @@ def of(request: Request, name: str = "") -> Freshness:
         with Engine(request.environ) as engine:
             image = engine.inspect(name)
     except EnvkitError as error:
-        return Freshness(name, "", "unknown", (error.message,))
+        return Freshness(name, "", "unknown", (error.message,), error.hint or "")
     if image is None:
         return Freshness(name, "", "missing", ("The engine has no such image.",))
     lock = labels.lock_digest(request.groups[0].lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def of(
         created: whether it says when it was made, which makes every image another one.
         added: the user's own labels, which override.
         environ: the environment, for SOURCE_DATE_EPOCH (reproducible-builds.org).
+
+    Raises:
+        UsageError: that is no time.
     """
     found = {_TITLE: project.name, LOCK: lock, CODE: f"sha256:{code}"}
     source = git.source(project.root)
@@ -69,5 +73,9 @@ def _time(environ: Mapping[str, str]) -> str:
     from datetime import datetime, timezone
 
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    seconds = int(epoch) if epoch.isdecimal() else datetime.now(timezone.utc).timestamp()
-    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        found = datetime.fromtimestamp(int(epoch or time.time()), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        message = f"SOURCE_DATE_EPOCH: {epoch!r} is no time"
+        raise UsageError(message, "It is a number of seconds since 1970.") from None
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ the order of magnitude of its size. The bytes depend on the lock alone, the same
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,9 @@ _SHELVES = ((16 << 20, 3), (8 << 20, 3), (4 << 20, 2), (0, 1))
 _NAMED = 3
 
 _CHUNK = 1 << 20
+
+# What opening a file answers that is not there any more, or for which there is a link now.
+_ALTERED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 class Item(NamedTuple):
@@ -211,8 +215,10 @@ def _member(item: Item) -> Iterator[bytes]:
 def _stored(path: str, source: str, length: int, sha256: str) -> Iterator[bytes]:
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise AlteredError(source) from None
+    except OSError as error:
+        if error.errno in _ALTERED:
+            raise AlteredError(source) from None
+        raise
     try:
         status = os.fstat(descriptor)
         if status.st_size != length:

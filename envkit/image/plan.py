@@ -142,7 +142,7 @@ class Plan(NamedTuple):
             ids: the ids of the images that the Dockerfile names.
         """
         stages = self.dockerfile.beneath(self.foundation) if self.foundation else ()
-        code = self.context.digest if any(map(dockerfiles.reads_context, stages)) else ""
+        code = self.context.digest if any(stage.reads_context for stage in stages) else ""
         decided = [__version__, self.dockerfile.text, self.lock, code]
         asked = [self.options.dependencies, self.options.network, sorted(self.arguments.items())]
         return digest([decided, asked, sorted(ids.items())])

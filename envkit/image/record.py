@@ -24,7 +24,7 @@ class Record(NamedTuple):
         dependencies: where its distributions came from, as `Provided` has it.
         handed: the name of the image that has them; empty if there is none.
         intermediate: names of images that were made for it and the builds before, newest first.
-        known: whether the engine knew it by the id that the builder told.
+        keeps_nameless: whether the engine keeps images that have no name.
     """
 
     image: str
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     dependencies: str
     handed: str
     intermediate: tuple[str, ...]
-    known: bool
+    keeps_nameless: bool
 
 
 def read(path: Path) -> Record | None:

@@ -19,7 +19,9 @@ from envkit.engines.engine import Engine
 from envkit.engines.progress import Event, Line, ignore
 from envkit.errors import EnvkitError, Interrupted, MissingError, ToolError, UsageError
 from tests.support import builds, engines
+from tests.support.base_images import BaseImages
 from tests.support.builds import FAILING, pack, told
+from tests.support.makes import Make
 
 APP = "envkit-tests/app:1"
 SECRET = "v3ry-s3cret-value"
@@ -29,6 +31,10 @@ BUILDERS = [
     *(("older_engine", "buildx"), ("older_engine", "api"), ("older_engine", "classic")),
 ]
 
+# What engines say differs little between these and the others.
+few = pytest.mark.parametrize(
+    "bench", [BUILDERS[0], BUILDERS[4], BUILDERS[5]], indirect=True, ids=" ".join
+)
 over_the_api = pytest.mark.parametrize(
     "bench", [one for one in BUILDERS if one[1] != "buildx"], indirect=True, ids=" ".join
 )
@@ -175,6 +181,7 @@ FAULTS: list[tuple[str, type[EnvkitError], str]] = [
 ]
 
 
+@few
 @pytest.mark.parametrize(("text", "kind", "words"), FAULTS)
 def test_faults(bench: Bench, text: str, kind: type[EnvkitError], words: str) -> None:
     error = bench.failure(f"ARG BASE\n{text}", tags=(APP,))
@@ -184,6 +191,7 @@ def test_faults(bench: Bench, text: str, kind: type[EnvkitError], words: str) ->
     assert APP not in bench.real.images()
 
 
+@few
 def test_a_stage_that_is_not_there(bench: Bench) -> None:
     error = bench.failure("ARG BASE\nFROM $BASE AS one\nFROM one AS two\n", target="three")
     assert isinstance(error, UsageError)
@@ -285,3 +293,31 @@ def test_a_builder_that_is_not_there(engine: engines.Engine, tmp_path: Path) -> 
     environ = {**os.environ, **engine.environ}
     with Connecting(environ) as ours, pytest.raises(MissingError, match="has no builder 'nobody'"):
         choose("buildx:nobody", ours, environ).build(builds.build("FROM x\n", tmp_path), ignore)
+
+
+@pytest.fixture(scope="module")
+def containerd(newest_make: Make, base_images: BaseImages) -> Iterator[engines.Engine]:
+    """An engine whose images are in containerd's store."""
+    settings = {"features": {"containerd-snapshotter": True}}
+    with engines.Engine(newest_make, settings=settings) as made:
+        base_images.load(made, "envkit-tests/base:1", None)
+        yield made
+
+
+@pytest.mark.parametrize("wish", ["buildx", "api", "classic"])
+def test_images_in_containerds_store(containerd: engines.Engine, tmp_path: Path, wish: str) -> None:
+    environ = {**os.environ, **containerd.environ}
+    text = "FROM envkit-tests/base:1\nCOPY greeting.txt /\nRUN cat greeting.txt\n"
+    (tmp_path / "greeting.txt").write_text(f"hello {wish}\n", encoding="utf-8")
+    events: list[Event] = []
+    with Connecting(environ) as ours:
+        engine = ours.engine
+        assert engine.facts().containerd_images
+        builder = choose(wish, ours, environ)
+        built = builder.build(builds.build(text, tmp_path, tags=(APP,)), events.append)
+        assert engine.require(APP).id == built.id
+        assert engine.require(built.id).tags == (APP,)
+        assert built.builder == builder.name
+    assert {one.state for one in told(events)} <= {"done", "cached"}
+    assert _printed(events) == f"hello {wish}"
+    assert not [event for event in events if getattr(event, "outcome", "") == "failed"]

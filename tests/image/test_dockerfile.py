@@ -1,9 +1,10 @@
-"""Which line of a Dockerfile a step is about."""
+"""What of a Dockerfile is known, and which line of it a step is about."""
 
 import pytest
 
-from envkit.builders import dockerfile
-from envkit.builders.dockerfile import line_of, parse
+from envkit.builders import steps
+from envkit.builders.steps import line_of
+from envkit.dockerfile import parse
 from envkit.errors import UsageError
 
 TEXT = """\
@@ -35,7 +36,9 @@ CMD ["x"]
 
 
 def test_instructions() -> None:
-    found = [(one.line, one.stage, one.step, one.text.split()[0]) for one in parse(TEXT)]
+    found = [
+        (one.line, one.stage, one.number, one.text.split()[0]) for one in steps.of(parse(TEXT))
+    ]
     assert found == [
         (2, "", 0, "ARG"),
         (3, "deps", 1, "FROM"),
@@ -72,16 +75,16 @@ def test_instructions() -> None:
     ],
 )
 def test_lines(name: str, line: int | None) -> None:
-    assert line_of(name, parse(TEXT)) == line
+    assert line_of(name, steps.of(parse(TEXT))) == line
 
 
 def test_a_file_of_one_stage_has_no_name_for_it() -> None:
-    assert line_of("[2/2] RUN x", parse("FROM a\n\nRUN x\n")) == 3
-    assert line_of("[2/2] RUN y", parse("FROM a\n\nRUN $x\n")) == 3
+    assert line_of("[2/2] RUN x", steps.of(parse("FROM a\n\nRUN x\n"))) == 3
+    assert line_of("[2/2] RUN y", steps.of(parse("FROM a\n\nRUN $x\n"))) == 3
 
 
 def test_another_escape() -> None:
-    found = parse("# syntax=x\n# escape=`\nFROM a\nRUN dir c:\\\nRUN one `\n two\n")
+    found = steps.of(parse("# syntax=x\n# escape=`\nFROM a\nRUN dir c:\\\nRUN one `\n two\n"))
     assert [(one.line, one.text) for one in found] == [
         (3, "FROM a"),
         (4, "RUN dir c:\\"),
@@ -93,12 +96,12 @@ def test_another_escape() -> None:
     "text", ["", "\n\n", "RUN", "FROM", "FROM \\", "RUN <<EOF", "\ufeffFROM a"]
 )
 def test_what_is_broken_is_left_to_the_builder(text: str) -> None:
-    assert [one.line for one in dockerfile.parse(text)] == ([1] if text.strip() else [])
+    assert [one.line for one in steps.of(parse(text))] == ([1] if text.strip() else [])
 
 
 @pytest.mark.parametrize("text", ["FROM a", "#syntax=x/y:1\nnothing", "# comment\n\nfrom a\n"])
 def test_what_may_build_something(text: str) -> None:
-    dockerfile.check(text, "Dockerfile")
+    steps.check(parse(text), "Dockerfile")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_what_may_build_something(text: str) -> None:
 )
 def test_what_builds_nothing(text: str) -> None:
     with pytest.raises(UsageError, match=r"^docker/File: there is no FROM in it"):
-        dockerfile.check(text, "docker/File")
+        steps.check(parse(text), "docker/File")
 
 
 def test_bases() -> None:
@@ -124,5 +127,5 @@ FROM ${C:-c}
 FROM x-${D}-y
 FROM $A
 """
-    found = dockerfile.bases(parse(text), {"D": "d", "B": "other"})
+    found = parse(text).bases({"D": "d", "B": "other"})
     assert found == {"a:1": 5, "host:5/other:2": 7, "c": 10, "x-d-y": 11}

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from envkit.builders import classic, dockerfile, plain, rawjson, solve, trace
+from envkit import dockerfile
+from envkit.builders import classic, plain, rawjson, solve, steps, trace
 from envkit.engines import messages
 from envkit.engines.progress import Event, Transfer
 from tests.support.builds import DOCKERFILE, RECORDED, Told, told
 
-INSTRUCTIONS = dockerfile.parse(DOCKERFILE)
+STEPS = steps.of(dockerfile.parse(DOCKERFILE))
 LAST = "[stage-1 3/3] RUN cat greeting.txt; echo oops >&2; exit"
 
 
 def _locate(name: str) -> int | None:
-    return dockerfile.line_of(name, INSTRUCTIONS)
+    return steps.line_of(name, STEPS)
 
 
 def _messages(name: str) -> Iterator[messages.Message]:
@@ -114,7 +115,7 @@ def test_transfers_are_counted() -> None:
 
 @pytest.mark.parametrize("name", ["26.1-good", "26.1-failed", "20.10-failed"])
 def test_the_classic_builder(name: str) -> None:
-    reader = classic.Reader(INSTRUCTIONS)
+    reader = classic.Reader(STEPS)
     events, error = [], ""
     for said in _messages(f"{name}.classic"):
         error = error or messages.failure_in(said)
