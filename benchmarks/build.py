@@ -32,7 +32,7 @@ from benchmarks.building.files import Files
 from benchmarks.building.locked import Locked
 from benchmarks.building.sample import Finding, Sample
 from benchmarks.building.tables import tables
-from benchmarks.building.ways import LOCKED, Tools
+from benchmarks.building.ways import FILES, LOCKED, Tools
 from benchmarks.locks import LockError, Maker, Series
 from benchmarks.machine import cache_folder, known, machine, output, program, say
 from benchmarks.recipes import LAST, RECIPES
@@ -117,9 +117,6 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         own = work / name
         own.mkdir(parents=True)
         cleanup.callback(shutil.rmtree, own)
-        base = f"{REPOSITORY}/base:{name}"
-        below = engine.make_base(options.base, base)
-        cleanup.callback(engine.remove_on, below)
         bench = Bench(
             series=series,
             sizes=wheels.publish(folder, index),
@@ -132,14 +129,18 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
                     "DOCKER_BUILDKIT": "1",  # what newer command lines do anyway
                     "ENVKIT_STORE": str(own / "store"),
                 },
-                arguments={"BASE": base, "PIP_INDEX_URL": index.url},
+                base=f"{REPOSITORY}/base:{name}",
+                arguments={"PIP_INDEX_URL": index.url},
             ),
-            base=base,
             work=own,
             repeats=options.repeats,
             limit=options.limit,
             say=say,
         )
+        below: list[tuple[str, ...]] = []
+        cleanup.callback(engine.remove_on, below)
+        for way in (*LOCKED, *FILES):
+            below.append(engine.make_base(options.base, bench.tools.base_of(way)))
         return _rows_of(bench, options, registry, _facts(options, series, engine, envkit, env))
 
 

@@ -25,7 +25,6 @@ class Bench:
         sizes: the bytes of each distribution's wheel, by name.
         engine: the engine.
         tools: the programs.
-        base: the name of the image that all others stand on.
         work: a folder that belongs to this run alone.
         repeats: how often each row is measured.
         limit: the seconds that one command may take.
@@ -36,7 +35,6 @@ class Bench:
     sizes: dict[str, int]
     engine: Engine
     tools: Tools
-    base: str
     work: Path
     repeats: int
     limit: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 REPOSITORY = "envkit-benchmark"
@@ -111,14 +111,15 @@ class Engine:
         finally:
             self.ask("rm", "--force", container)
 
-    def remove_on(self, base: Sequence[str]) -> None:
-        """Remove every image that stands on a base of `make_base`, and that base."""
+    def remove_on(self, bases: Iterable[tuple[str, ...]]) -> None:
+        """Remove every image that stands on a base of `make_base`, by its layers, and those."""
+        known = tuple(bases)
         # Of images that stand on one another the upper ones go first: they have more layers.
         found = []
         for identity in set(self.ask("images", "--quiet", "--no-trunc").split()):
             with contextlib.suppress(EngineError):
                 layers = self.layers(identity)
-                if layers[: len(base)] == tuple(base):
+                if any(layers[: len(base)] == base for base in known):
                     found.append((len(layers), identity))
         for _, identity in sorted(found, reverse=True):
             # One that another stands on, without more layers, goes with that, or the next time.

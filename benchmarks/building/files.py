@@ -25,7 +25,7 @@ class Files:
 
     def __init__(self, bench: Bench, count: int) -> None:
         """Begin; ``count`` is the number of files."""
-        tools = replace(bench.tools, arguments={"BASE": bench.base})
+        tools = replace(bench.tools, arguments={})
         self._bench, self._count = replace(bench, tools=tools), count
         self._content = ""
 

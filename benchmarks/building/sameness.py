@@ -109,10 +109,10 @@ def two_machines(bench: Bench, image: str, other: Engine) -> Finding:
 
 def _layers(bench: Bench, machine: _Machine, image: str) -> tuple[str, ...]:
     base = f"{REPOSITORY}/base:{bench.work.name}-{machine.name}"
-    below = machine.engine.make_base(image, base)
     tools = replace(
         bench.tools,
-        arguments={"BASE": base},
+        base=base,
+        arguments={},
         env={**_where(bench, machine), "ENVKIT_STORE": str(machine.folder / "store")},
     )
     project = machine.folder / "project"
@@ -120,6 +120,7 @@ def _layers(bench: Bench, machine: _Machine, image: str) -> tuple[str, ...]:
     lock = bench.series.state(LAST).folder
     for name in ("requirements.in", "requirements.txt", "envkit.toml"):
         (project / name).write_bytes((lock / name).read_bytes())
+    below = machine.engine.make_base(image, tools.base_of(ENVKIT))
     bench.say(f"layers: building on machine {machine.name}")
     command = tools.build(ENVKIT, project)
     try:
@@ -137,7 +138,7 @@ def _layers(bench: Bench, machine: _Machine, image: str) -> tuple[str, ...]:
             raise EngineError(done.stderr.strip()[-400:])
         return machine.engine.dependency_layers(ENVKIT.tag)
     finally:
-        machine.engine.remove_on(below)
+        machine.engine.remove_on([below])
 
 
 def _where(bench: Bench, machine: _Machine) -> Mapping[str, str]:

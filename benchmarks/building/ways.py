@@ -67,17 +67,25 @@ FILES = tuple(
 class Tools:
     """The programs, the variables they run with, and what all ways are handed alike.
 
-    ``arguments`` are build arguments; ``env`` names the engine, the store and the index.
+    ``arguments`` are build arguments; ``env`` names the engine, the store and the index. ``base``
+    is what the names of the ways' bases begin with: each has one of its own, so that no way finds
+    in a cache what another one made.
     """
 
     envkit: str
     docker: str
     env: Mapping[str, str]
+    base: str
     arguments: Mapping[str, str]
+
+    def base_of(self, way: Way) -> str:
+        """Name the image that a way's images stand on."""
+        return f"{self.base}-{way.name}"
 
     def build(self, way: Way, project: Path, *more: str, tag: str = "") -> Command:
         """Name the command that builds a project, under its way's tag by default."""
-        handed = [f"{name}={value}" for name, value in self.arguments.items()]
+        arguments = {"BASE": self.base_of(way), **self.arguments}
+        handed = [f"{name}={value}" for name, value in arguments.items()]
         options = ["--network", "host", "--tag", tag or way.tag]
         options += [part for one in handed for part in ("--build-arg", one)]
         lines = {
