@@ -30,6 +30,8 @@ from envkit.locks import lock
 # What the stage is called, as an image, that distributions stand on.
 _BASE = "envkit/base"
 
+_NOTHING = Path()
+
 # Where pip finds archives, in the context of the stage that it installs in; and the argument that
 # keeps it from asking an index.
 _WHEELHOUSE = "wheelhouse"
@@ -188,8 +190,11 @@ class Dependencies:
         (folder / _WHEELHOUSE).mkdir()
         for archive in archives.values():
             os.link(archive, folder / _WHEELHOUSE / archive.name)
-        wheels = all(archive.suffix == ".whl" for archive in archives.values())
-        return wheels and len(archives) == len(pins)
+        others = [str(pin) for pin in pins if archives.get(pin, _NOTHING).suffix != ".whl"]
+        if others:
+            names = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
+            self._show.say(f"No wheel of {names}: pip asks an index in the image")
+        return not others
 
     def _foundation(self) -> Image:
         """Return the image that distributions stand on, building its stage if it is one."""
