@@ -106,7 +106,8 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     maker = Maker(envkit=(envkit,), python=python, version=minor, env=env)
     place = work / "locks" / f"{maker.name}-{minor}" / str(options.size)
     series = Series(RECIPES[options.size], place, maker, say)
-    states = [series.state(number) for number in (LAST, *range(1, min(options.repeats + 2, LAST)))]
+    bumps = options.repeats if {"bump", "push"} & set(options.rows) else 0
+    states = [series.state(number) for number in (LAST, *range(1, min(bumps + 2, LAST)))]
     folder = work / "wheels" / f"{minor}-{options.size}"
     wheels.bring(states, folder, python=python, env=env, say=say)
     with contextlib.ExitStack() as cleanup:
