@@ -14,7 +14,7 @@ from envkit.errors import EnvkitError
 from envkit.git import Commit
 from envkit.installation import choice, editable, rollback
 from envkit.installation import plan as plans
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.interpreter import Interpreter
 from envkit.locks import lock
 from envkit.locks.lock import Pin

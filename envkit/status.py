@@ -14,7 +14,8 @@ from envkit.image import freshness
 from envkit.image.freshness import Freshness
 from envkit.installation import composition
 from envkit.installation import plan as plans
-from envkit.installation.plan import Plan, Request
+from envkit.installation.plan import Plan
+from envkit.installation.request import Request
 from envkit.locks import compiler
 from envkit.project import DEFAULT_GROUP, Group, Project
 

@@ -17,7 +17,7 @@ from envkit.environment.tree import Copied, Leaf, Linked, Tree, differences
 from envkit.errors import AlteredError, EnvkitError, MissingError, UsageError
 from envkit.installation import composition
 from envkit.installation import plan as plans
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.store import manifest
 from envkit.store.layout import Store
 from envkit.store.manifest import TREE

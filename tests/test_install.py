@@ -9,7 +9,7 @@ import pytest
 from envkit import project as projects
 from envkit.installation import execution
 from envkit.installation import plan as plans
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.store.layout import Store
 from tests.support import Index, good
 from tests.support.projects import PYTHON, Machine, snapshot

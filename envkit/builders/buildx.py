@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from envkit import dockerfile, process
+from envkit import dockerfile, process, refusals
 from envkit.builders import rawjson, secret, solve, steps
 from envkit.builders.build import Build, Built
 from envkit.engines.connecting import Connecting
 from envkit.engines.endpoint import settings_folder
 from envkit.engines.progress import Event, Finished, Line, Progress, Report
 from envkit.errors import EnvkitError, MissingError, ToolError, UsageError
+from envkit.store.layout import remove_tree
 
 # Where the command line looks for plugins, after the user's own folder and what is configured.
 # Source: cli-plugins/manager of docker/cli.
@@ -42,6 +43,8 @@ def find(environ: Mapping[str, str]) -> Path | None:
     for path in (folder / _PLUGIN for folder in folders):
         if os.path.lexists(path):
             return path if _runs(path) else None
+    import shutil
+
     found = shutil.which(_PLUGIN, path=environ.get("PATH", ""))
     return Path(found) if found else None
 
@@ -87,8 +90,7 @@ class Buildx:
         steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
         secrets = secret.parse(build.secrets, build.root, self._environ)
         hidden = secret.values(secrets, self._environ)
-        with tempfile.TemporaryDirectory(prefix="envkit-build-") as name:
-            folder = Path(name)
+        with _temporary(self._environ) as folder:
             (folder / "Dockerfile").write_text(build.dockerfile, encoding="utf-8")
             # Rules beside a Dockerfile come before those of the context.
             (folder / "Dockerfile.dockerignore").write_text(build.ignore, encoding="utf-8")
@@ -175,6 +177,21 @@ class Buildx:
             # In containerd's image store an image goes by the digest of its manifest.
             identity = digest
         return Built(identity, self.name, metadata)
+
+
+@contextmanager
+def _temporary(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Lend a folder that nobody else can read; `tempfile` takes long to import."""
+    place = environ.get("TMPDIR", "")
+    if not os.path.isdir(place):
+        place = "/tmp"  # noqa: S108 -- what is there already is refused, whatever it is
+    folder = Path(place, f"envkit-{os.getpid()}-{time.time_ns()}")
+    with refusals.naming(folder):
+        folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 class _Reader(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import re
@@ -83,7 +82,7 @@ def _number(value: object) -> int:
 
 def _bytes(value: object) -> bytes:
     try:
-        return base64.b64decode(value) if isinstance(value, str) else b""
+        return binascii.a2b_base64(value) if isinstance(value, str) else b""
     except (binascii.Error, ValueError):
         return b""
 

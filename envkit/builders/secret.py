@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +69,8 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
 
 
 def _parse(spec: str, root: Path, environ: Mapping[str, str]) -> Secret:
+    import csv
+
     # The whole of it is shown in no message: it may be the secret itself, given by mistake.
     fields: dict[str, str] = {}
     try:

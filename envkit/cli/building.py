@@ -18,7 +18,7 @@ from envkit.errors import EXIT_DONE
 from envkit.image import plan as plans
 from envkit.image.execution import Execution, Outcome
 from envkit.image.plan import Options, Plan
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.project import DEFAULT_GROUP
 from envkit.quantities import bytes_text, count, seconds_text, whole_seconds_text
 from envkit.store import layout

@@ -14,7 +14,7 @@ from envkit.errors import EXIT_DONE
 from envkit.installation import execution
 from envkit.installation import plan as plans
 from envkit.installation.execution import Outcome
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.project import Group, Project
 from envkit.quantities import count, seconds_text
 from envkit.store import layout

@@ -12,7 +12,7 @@ from envkit import status as inspection
 from envkit.cli.output import answer, printable, styled
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.status import Status
 from envkit.store import layout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
@@ -29,6 +28,8 @@ def exchange(one: str, other: str) -> None:
         ExchangeUnavailableError: the system cannot do this here; nothing was changed.
         OSError: it refused for another reason; nothing was changed.
     """
+    import ctypes
+
     library = ctypes.CDLL(None, use_errno=True)
     first, second = os.fsencode(one), os.fsencode(other)
     if sys.platform == "darwin":

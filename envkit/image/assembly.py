@@ -21,7 +21,7 @@ from envkit.image import archive, content, layers
 from envkit.image.archive import Wish
 from envkit.image.bases import Base
 from envkit.image.layers import Layer
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 
 Say = Callable[[str], None]
 

@@ -18,7 +18,8 @@ from envkit.image.bases import Base
 from envkit.image.layers import ROOT, Item
 from envkit.installation import choice
 from envkit.installation import plan as plans
-from envkit.installation.plan import Plan, Request
+from envkit.installation.plan import Plan
+from envkit.installation.request import Request
 from envkit.installation.supply import supply
 from envkit.interpreter import Interpreter
 from envkit.locks import lock

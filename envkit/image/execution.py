@@ -125,7 +125,7 @@ class Execution:
             return None
         if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
             return None
-        looking = Beside(lambda: self._stands(before))
+        looking = Beside(lambda: self._stands(before), idle=True)
         try:
             built = self._run_builder(before.handed, tags=())
         except EnvkitError:

@@ -10,7 +10,7 @@ from envkit.engines.engine import Engine
 from envkit.environment.home import Home
 from envkit.errors import EnvkitError
 from envkit.image import labels, plan, record
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 
 State = Literal["current", "stale", "missing", "unknown"]
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from envkit import git
 from envkit.errors import UsageError
+from envkit.git import Source
 from envkit.project import Project
 
 # Ours: the sha256 of the lock that the image has the distributions of, and of the code in it.
@@ -25,6 +25,7 @@ _CREATED = "org.opencontainers.image.created"
 def of(
     project: Project,
     *,
+    source: Source | None,
     lock: str,
     code: str,
     created: bool,
@@ -35,6 +36,7 @@ def of(
 
     Args:
         project: the project.
+        source: where its files are from, if git knows.
         lock: the digest of its lock, as `lock_digest` returns it.
         code: the digest of its build context, in hex.
         created: whether it says when it was made, which makes every image another one.
@@ -45,7 +47,6 @@ def of(
         UsageError: that is no time.
     """
     found = {_TITLE: project.name, LOCK: lock, CODE: f"sha256:{code}"}
-    source = git.source(project.root)
     if source:
         found[_REVISION] = source.revision
         if source.url:

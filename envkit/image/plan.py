@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from envkit import __version__, refusals
+from envkit import __version__, git, refusals
 from envkit import dockerfile as dockerfiles
+from envkit.beside import Beside
 from envkit.config import IMAGE_NAME
 from envkit.contexts import context as contexts
 from envkit.contexts.context import Context
@@ -18,9 +19,8 @@ from envkit.dockerfile import Dockerfile, Stage
 from envkit.environment.home import Home
 from envkit.errors import UsageError
 from envkit.image import labels
-from envkit.installation import plan as installation
-from envkit.installation.plan import Request
-from envkit.locks import lock
+from envkit.installation.request import Request
+from envkit.locks import inputs, lock
 from envkit.project import Project
 
 Dependencies = Literal["auto", "store", "pip"]
@@ -162,8 +162,9 @@ def make(request: Request, options: Options) -> Plan:
     """
     project = request.project
     settings = project.config.image
+    asking = Beside(lambda: git.source(project.root))
     for group in request.groups:
-        installation.check_fresh(project, group, lock.read(group.lock))
+        inputs.check_fresh(project, group, lock.read(group.lock))
     dockerfile = dockerfiles.parse(_read(project.root / DOCKERFILE))
     arguments = {**_settings(project, dockerfile), **settings.args, **options.arguments}
     home = Home(project.root, request.store)
@@ -188,6 +189,7 @@ def make(request: Request, options: Options) -> Plan:
         arguments=arguments,
         labels=labels.of(
             project,
+            source=asking.result(),
             lock=lock_digest,
             code=context.digest,
             created=options.created,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from envkit import process
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 
 
 def start(request: Request) -> None:

@@ -11,7 +11,7 @@ from envkit.environment.home import Home
 from envkit.environment.parts import Distribution
 from envkit.environment.tree import Layout
 from envkit.installation import composition, plan
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs
 from envkit.store import bytecode

@@ -13,7 +13,8 @@ from envkit.environment.home import Home
 from envkit.errors import AlteredError, Interrupted, MissingError
 from envkit.installation import background, composition
 from envkit.installation import plan as plans
-from envkit.installation.plan import Plan, Request
+from envkit.installation.plan import Plan
+from envkit.installation.request import Request
 from envkit.project import Project
 from envkit.quantities import count
 from envkit.store.layout import Store

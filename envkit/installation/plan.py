@@ -12,42 +12,13 @@ from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
 from envkit.errors import UsageError
 from envkit.installation import choice
+from envkit.installation.request import Request
 from envkit.interpreter import Interpreter
 from envkit.locks import inputs, lock
 from envkit.locks.lock import Lock, Pin
 from envkit.locks.names import normalize
-from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.project import Group, Project
 from envkit.store.layout import Store
-
-
-class Request(NamedTuple):
-    """What is to be installed, and how.
-
-    Attributes:
-        project: the project.
-        groups: its groups, in their order.
-        store: the store.
-        environ: the environment, with pip's configuration.
-        offline: ask no index.
-        overridden: whether options stand against the settings, so that `install` without them
-            would make another environment.
-        replace: take the place of a `.venv` that somebody else made.
-        revision: the commit in git whose locks are meant; empty for those that are there now.
-    """
-
-    project: Project
-    groups: tuple[Group, ...]
-    store: Store
-    environ: Mapping[str, str]
-    offline: bool = False
-    overridden: bool = False
-    replace: bool = False
-    revision: str = ""
-
-    @property
-    def has_project(self) -> bool:
-        """Whether the project itself is installed, which needs what the default group asks for."""
-        return self.project.editable and any(group.name == DEFAULT_GROUP for group in self.groups)
 
 
 class Plan(NamedTuple):
@@ -139,7 +110,7 @@ def _locks(request: Request) -> list[Lock]:
     if not request.revision:
         locks = [lock.read(group.lock) for group in request.groups]
         for group, one in zip(request.groups, locks, strict=True):
-            check_fresh(project, group, one)
+            inputs.check_fresh(project, group, one)
         return locks
     from envkit import git
 
@@ -156,20 +127,6 @@ def installed_groups(project: Project) -> tuple[Group, ...]:
     """Return the groups that the environment was made for; the configured ones without one."""
     known = stamp.read(str(project.environment))
     return tuple(map(project.group, known.get("group", ()))) if known else project.choose()
-
-
-def check_fresh(project: Project, group: Group, one: Lock) -> None:
-    """Make sure that a lock was compiled from what its inputs say now.
-
-    Raises:
-        UsageError: it was not.
-    """
-    if not inputs.is_fresh(project, group, one):
-        names = " or ".join(path.name for path in group.inputs)
-        raise UsageError(
-            f"{one.path.name} is stale: {names} has changed since it was compiled",
-            "Run `envkit lock`, or take back the change.",
-        )
 
 
 def find_interpreter(

@@ -13,7 +13,7 @@ from envkit.fetching.batch import Batch
 from envkit.fetching.progress import Progress, Report
 from envkit.installation import choice
 from envkit.installation.downloads import direct_wheels
-from envkit.installation.plan import Request
+from envkit.installation.request import Request
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.store.layout import Store, publish

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from envkit.errors import UsageError
 from envkit.locks.lock import Lock
 from envkit.locks.names import normalize
 from envkit.locks.requirements import nested, read, shown, split
@@ -70,6 +71,20 @@ def is_fresh(project: Project, group: Group, lock: Lock) -> bool:
     A lock without our line is taken as it is, since nothing is known about where it came from.
     """
     return not lock.inputs or lock.inputs == digest(project, group, lock.python)
+
+
+def check_fresh(project: Project, group: Group, one: Lock) -> None:
+    """Make sure that a lock was compiled from what its inputs say now.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if not is_fresh(project, group, one):
+        names = " or ".join(path.name for path in group.inputs)
+        raise UsageError(
+            f"{one.path.name} is stale: {names} has changed since it was compiled",
+            "Run `envkit lock`, or take back the change.",
+        )
 
 
 def names(project: Project, group: Group) -> str:

@@ -124,7 +124,15 @@ def test_labels(tmp_path: Path) -> None:
     def of(added: dict[str, str], **environ: str) -> dict[str, str]:
         created = bool(environ)
         return dict(
-            labels.of(found, lock="l", code="c", created=created, added=added, environ=environ)
+            labels.of(
+                found,
+                source=None,
+                lock="l",
+                code="c",
+                created=created,
+                added=added,
+                environ=environ,
+            )
         )
 
     assert of({}) == {title: tmp_path.name, "dev.envkit.lock": "l", "dev.envkit.code": "sha256:c"}
