@@ -31,6 +31,12 @@ store = "~/store"
 link = "copy"
 compile = "now"
 editable = false
+
+[tool.envkit.image]
+name = "team/app"
+apt = ["libgomp1"]
+user = "1:1"
+args = { A = "b" }
 """
 OWN = b"""\
 python = ">=3.10"
@@ -77,7 +83,14 @@ def test_the_files_of_a_project(pyproject: bytes, own: bytes | None) -> None:
 def test_values_of_any_type(table: dict[str, Any]) -> None:
     with contextlib.suppress(EnvkitError):
         found = config.load(table, file=Path("/p/envkit.toml"), environ={})
-        assert {key for key, _, _ in found.items()} >= table.keys()
+        assert {key for key, _, _ in found.items()} >= table.keys() - {"image"}
+
+
+@given(st.dictionaries(st.sampled_from([*config.ImageConfig._fields, "nonsense"]), values))
+def test_values_of_any_type_for_the_image(table: dict[str, Any]) -> None:
+    with contextlib.suppress(EnvkitError):
+        found = config.load({"image": table}, file=Path("/p/envkit.toml"), environ={})
+        assert {key for key, _, _ in found.items()} >= {f"image.{key}" for key in table}
 
 
 @given(texts | awkward | st.text("0123456789.<>=!~*, rc", max_size=12))
