@@ -107,6 +107,10 @@ IMAGE_NAME = (
 )
 _IMAGE_NAME_HINT = "must be small letters, digits and . _ - / (a tag is given with --tag)"
 
+# An operating system, a machine type, perhaps a variant of it (OCI image specification, "Image
+# Index").
+PLATFORM = r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?"
+
 # Debian Policy, "Package" and "Version"; a version follows as apt-get takes it.
 _APT = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?"
 _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
@@ -168,9 +172,9 @@ def _image(reader: _Reader) -> ImageConfig:
     return ImageConfig(
         name=reader.matching("name", IMAGE_NAME, _IMAGE_NAME_HINT),
         base=reader.text("base"),
-        apt=tuple(reader.matches("apt", _APT, "must be names of Debian packages")),
+        apt=reader.matches("apt", _APT, "must be names of Debian packages"),
         user=reader.matching("user", _USER, 'must be as in user = "10001:10001"'),
-        platforms=reader.names("platforms", ()),
+        platforms=reader.matches("platforms", PLATFORM, "must be as in linux/amd64"),
         labels=reader.texts("labels"),
         secrets=reader.names("secrets", ()),
         args=reader.texts("args"),

@@ -11,7 +11,7 @@ from typing import IO, Any
 REPOSITORY = "envkit-benchmark"
 
 # `envkit build` calls its images of distributions so, and says on them what their layers are of.
-_DEPENDENCIES = "envkit/dependencies"
+_DEPENDENCIES = "localhost/envkit/dependencies"
 _LAYERS = "dev.envkit.layers"
 
 

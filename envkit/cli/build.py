@@ -44,7 +44,7 @@ from envkit.quantities import bytes_text, count
     default="auto",
     help="plain: print each line of each step, as for CI.",
 )
-@click.option("--check", is_flag=True, help="Build nothing; exit 1 if it would be another image.")
+@click.option("--check", is_flag=True, help="Build nothing; exit 1 if a build would be run.")
 @click.option("-n", "--dry-run", is_flag=True, help="Build nothing; print what would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
@@ -82,9 +82,14 @@ def build(
         _show_plan(plan, building, as_json=as_json)
         return EXIT_DONE
     if check:
-        needed = building.is_needed(plan)
-        output.say("The image is not what would be built" if needed else "Nothing would be built")
-        return EXIT_DIFFERENCE if needed else EXIT_DONE
+        reasons = building.differences(plan)
+        if as_json:
+            click.echo(render.as_json({"needed": bool(reasons), "reasons": reasons}))
+        elif reasons:
+            output.say(f"{plan.tags[0]} would be built: {', '.join(reasons)}")
+        else:
+            output.say("Nothing would be built")
+        return EXIT_DIFFERENCE if reasons else EXIT_DONE
     outcome = building.run(plan)
     if as_json:
         click.echo(render.as_json(outcome))
@@ -103,7 +108,8 @@ def _pairs(texts: Iterable[str], option: str, environ: Mapping[str, str]) -> dic
         elif name in environ:
             found[name] = environ[name]
         else:
-            raise UsageError(f"{option} {text}: is not NAME=VALUE")
+            known = "the variable is not set" if environ and not equals else "is not NAME=VALUE"
+            raise UsageError(f"{option} {text}: {known}")
     return found
 
 

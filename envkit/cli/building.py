@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,10 @@ def request_here(*, offline: bool = False) -> Request:
     )
 
 
+# What engines write before the words of a Dockerfile, and envkit before names.
+_WRAPPINGS = re.compile(r"^envkit: |^RUN (?=\|)|^\|\d+ .*?(?=/bin/sh -c )|/bin/sh -c (#\(nop\) +)?")
+
+
 class Building:
     """Builds, and shows what goes on."""
 
@@ -80,10 +85,10 @@ class Building:
         self._output.clear()
         return outcome
 
-    def is_needed(self, plan: Plan) -> bool:
-        """Return whether a build would come to another image than the engine has."""
+    def differences(self, plan: Plan) -> tuple[str, ...]:
+        """Return why a build would be run; nothing if there is no need."""
         with self._execution(plan) as execution:
-            return execution.is_needed()
+            return execution.differences()
 
     @contextmanager
     def _execution(self, plan: Plan) -> Iterator[Execution]:
@@ -188,4 +193,4 @@ def _difference(outcome: Outcome) -> str:
 
 def _made_by(text: str) -> str:
     """Return what made a layer, in one line."""
-    return " ".join(text.removeprefix("envkit: ").split())[:100]
+    return " ".join(_WRAPPINGS.sub("", text).split())[:_NAME]

@@ -33,6 +33,8 @@ def run(command: tuple[str, ...], *, stale: bool) -> NoReturn:
             f"The image {image.name} is older than {' and '.join(image.reasons)}",
             "Run `envkit build`, or take it as it is with --stale.",
         )
+    if command[0].endswith(".py"):
+        command = ("python", *command)
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
     docker = ["docker", "run", "--rm", "--init", "--interactive", *terminal]
     process.replace([*docker, image.id, *command], os.environ)

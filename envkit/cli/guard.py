@@ -38,7 +38,7 @@ def guarded(work: Callable[[], int]) -> int:
     except Interrupted as error:
         _ignore_signals()
         _stop_children()
-        say(f"\nInterrupted; {error or 'nothing is left half done, and it can be run again'}.")
+        say(f"\nInterrupted; {str(error) or 'nothing is left half done, and it can be run again'}.")
         return EXIT_INTERRUPTED
     finally:
         _ignore_signals()

@@ -115,6 +115,11 @@ def _wish(root: Path, requirements: tuple[str, ...], python: str | None) -> Wish
     configured = project is not None
     existing = project or _unconfigured(root)
     configured_python = existing.config.python
+    if configured and python and configured_python is None:
+        raise UsageError(
+            f"{existing.settings_file.name} has settings already, with no python among them",
+            f'Set python = "{python_field(python)}" there, then run it again without --python.',
+        )
     if configured and python and python_field(python) != python_field(configured_python):
         raise UsageError(
             f"{existing.config.source('python')} is {configured_python!r} already, not {python!r}",

@@ -119,9 +119,9 @@ def for_containerd(
             ],
         }
     )
-    repository, _, tag = wish.name.rpartition(":")
+    tag = wish.name.rpartition(":")[2]
     names = {
-        "io.containerd.image.name": f"docker.io/{repository}:{tag}",
+        "io.containerd.image.name": wish.name,
         "org.opencontainers.image.ref.name": tag,
     }
     described = _descriptor(f"{_OCI}manifest.v1+json", manifest, annotations=names)

@@ -25,8 +25,9 @@ from envkit.installation.request import Request
 
 Say = Callable[[str], None]
 
-# What images are called that only others stand on.
-REPOSITORY = "envkit/dependencies"
+# What images are called that only others stand on: what no registry but one of this machine could
+# have, as nobody else is to say what is in them.
+REPOSITORY = "localhost/envkit/dependencies"
 
 
 class Assembled(NamedTuple):

@@ -28,7 +28,7 @@ from envkit.installation import wheelhouse
 from envkit.locks import lock
 
 # What the stage is called, as an image, that distributions stand on.
-_BASE = "envkit/base"
+_BASE = "localhost/envkit/base"
 
 _NOTHING = Path()
 

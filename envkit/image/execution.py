@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +15,20 @@ from envkit.engines import images
 from envkit.engines.images import Image
 from envkit.engines.pushing import Pushed
 from envkit.errors import EnvkitError
+from envkit.image import labels, record
 from envkit.image import plan as plans
-from envkit.image import record
 from envkit.image.plan import Plan
 from envkit.image.provided import Provided
 from envkit.image.record import Record
+from envkit.quantities import bytes_text
 
 if TYPE_CHECKING:
     from envkit.engines.connecting import Connecting
     from envkit.engines.engine import Engine
     from envkit.image.dependencies import Show
+
+# A build context of this many bytes is worth a word.
+_MUCH = 100_000_000
 
 # So many images that only others stand on are kept of a project, beside those in use.
 _KEPT = 2
@@ -96,15 +101,28 @@ class Execution:
             outcome = outcome._replace(pushed=pushed)
         return outcome
 
-    def is_needed(self) -> bool:
-        """Return whether a build would come to another image than the engine has.
+    def differences(self) -> tuple[str, ...]:
+        """Return why a build would be run; nothing if the engine has what it would come to.
 
         Nothing is changed, and no registry is asked.
         """
-        before = self._before
-        if before is None or before.inputs != self._plan.inputs(before.ids):
-            return True
-        return not self._stands(before) or self._engine.inspect(before.image) is None
+        before, plan = self._before, self._plan
+        tagged = {tag: self._engine.inspect(tag) for tag in plan.tags}
+        image = self._engine.inspect(before.image) if before else None
+        if before is None or image is None:
+            return ("it was never built here, or is not there any more",)
+        kinds = {labels.LOCK: "the lock", labels.CODE: "the code", labels.DOCKERFILE: "Dockerfile"}
+        found = [
+            f"{what} changed"
+            for label, what in kinds.items()
+            if image.labels.get(label) != plan.labels[label]
+        ]
+        if not found and before.inputs != plan.inputs(before.ids):
+            found.append("options, settings or labels changed")
+        if not self._stands(before):
+            found.append("what it stands on changed")
+        others = [tag for tag, one in tagged.items() if one is None or one.id != image.id]
+        return (*found, *(f"{tag} is not its name" for tag in others))
 
     @property
     def _engine(self) -> Engine:
@@ -211,9 +229,18 @@ class Execution:
             image = None if self._plan.options.pull else self._engine.inspect(name)
             if image is None:
                 self._show.say(f"Pulling {name}")
-                image = self._engine.pull(name, self._show.step)
+                image = self._pull(name)
             found[name] = image.id
         return found
+
+    def _pull(self, name: str) -> Image:
+        """Bring an image; say where the Dockerfile names it if that cannot be done."""
+        try:
+            return self._engine.pull(name, self._show.step)
+        except EnvkitError as error:
+            line = self._plan.dockerfile.bases(self._plan.arguments).get(name)
+            where = f"{plans.DOCKERFILE}:{line}: " if line else ""
+            raise type(error)(f"{where}{error.message}", error.hint) from None
 
     def _run_builder(self, handed: str, *, tags: tuple[str, ...], push: bool = False) -> Built:
         plan, options = self._plan, self._plan.options
@@ -223,7 +250,16 @@ class Execution:
         def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
             return context.stream(plan.context, extra, latest=plan.latest)
 
-        self._show.say(f"Building {plan.tags[0]} with {self._builder.name}")
+        size = plan.context.size
+        bulk = f", {bytes_text(size)} of files" if size >= _MUCH else ""
+        self._show.say(f"Building {plan.tags[0]} with {self._builder.name}{bulk}")
+        if bulk:
+            largest = plan.context.largest[0]
+            name = os.fsdecode(largest.name)
+            self._show.say(
+                f"  the largest is {name} ({bytes_text(largest.size)}); what an image "
+                "does without is for .dockerignore"
+            )
         return self._builder.build(
             Build(
                 dockerfile=plan.dockerfile.text,

@@ -57,7 +57,8 @@ def of(request: Request, name: str = "") -> Freshness:
         return Freshness(name, "", "unknown", (error.message,), error.hint or "")
     if image is None:
         return Freshness(name, "", "missing", ("The engine has no such image.",))
-    lock = labels.lock_digest(request.groups[0].lock)
+    lock = labels.digest(request.groups[0].lock)
+    dockerfile = labels.digest(request.project.root / plan.DOCKERFILE)
     code = context.scan(
         request.project.root,
         environment=request.project.environment.name,
@@ -68,4 +69,6 @@ def of(request: Request, name: str = "") -> Freshness:
         older.append(request.groups[0].lock.name)
     if image.labels.get(labels.CODE) != f"sha256:{code.digest}":
         older.append("the code")
+    if image.labels.get(labels.DOCKERFILE) != dockerfile:
+        older.append("the Dockerfile")
     return Freshness(name, image.id, "stale" if older else "current", tuple(older))

@@ -11,9 +11,11 @@ from envkit.errors import UsageError
 from envkit.git import Source
 from envkit.project import Project
 
-# Ours: the sha256 of the lock that the image has the distributions of, and of the code in it.
+# Ours: the sha256 of the lock that the image has the distributions of, of the code in it, and of
+# the Dockerfile.
 LOCK = "dev.envkit.lock"
 CODE = "dev.envkit.code"
+DOCKERFILE = "dev.envkit.dockerfile"
 
 # OCI image specification, "Pre-Defined Annotation Keys".
 _TITLE = "org.opencontainers.image.title"
@@ -28,6 +30,7 @@ def of(
     source: Source | None,
     lock: str,
     code: str,
+    dockerfile: str,
     created: bool,
     added: Mapping[str, str],
     environ: Mapping[str, str],
@@ -37,8 +40,9 @@ def of(
     Args:
         project: the project.
         source: where its files are from, if git knows.
-        lock: the digest of its lock, as `lock_digest` returns it.
+        lock: the digest of its lock, as `digest` returns it.
         code: the digest of its build context, in hex.
+        dockerfile: the digest of its Dockerfile, as `digest` returns it.
         created: whether it says when it was made, which makes every image another one.
         added: the user's own labels, which override.
         environ: the environment, for SOURCE_DATE_EPOCH (reproducible-builds.org).
@@ -47,6 +51,7 @@ def of(
         UsageError: that is no time.
     """
     found = {_TITLE: project.name, LOCK: lock, CODE: f"sha256:{code}"}
+    found[DOCKERFILE] = dockerfile
     if source:
         found[_REVISION] = source.revision
         if source.url:
@@ -56,18 +61,16 @@ def of(
     return {**found, **added}
 
 
-def lock_digest(lock: Path) -> str:
-    """Return the digest of a lock, as an image is labelled with it: "sha256:…".
+def digest(file: Path) -> str:
+    """Return the digest of a lock or Dockerfile, as an image is labelled with it: "sha256:…".
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
     """
     try:
-        return f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
     except OSError as error:
-        raise UsageError(
-            f"{lock}: cannot be read: {error.strerror}", "Run `envkit lock`."
-        ) from None
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _time(environ: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from envkit import __version__, git, refusals
 from envkit import dockerfile as dockerfiles
 from envkit.beside import Beside
-from envkit.config import IMAGE_NAME
+from envkit.config import IMAGE_NAME, PLATFORM
 from envkit.contexts import context as contexts
 from envkit.contexts.context import Context
 from envkit.dockerfile import Dockerfile, Stage
@@ -32,6 +32,12 @@ DEPENDENCIES = "DEPS"
 
 # The build arguments that hand settings in.
 _ARGUMENTS = {"base": "BASE", "apt": "APT", "user": "APP_USER"}
+
+# Arguments that need no ARG ("Predefined ARGs", Dockerfile reference).
+_PREDEFINED = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", "BUILDKIT_"),
+    *("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy", "SOURCE_DATE_EPOCH"),
+)
 
 # A name can have no more characters than this, and a tag is this ("Image reference grammar",
 # distribution/reference).
@@ -132,8 +138,7 @@ class Plan(NamedTuple):
             ids: the ids of the images that the Dockerfile names.
         """
         labels = sorted(self.labels.items())
-        asked = [self.options.builder, self.platforms, sorted(self.secrets)]
-        return digest([self.beneath(ids), self.context.digest, labels, asked])
+        return digest([self.beneath(ids), self.context.digest, labels, sorted(self.secrets)])
 
     def beneath(self, ids: Mapping[str, str]) -> str:
         """Return the digest, in hex, of all that decides what the image stands on.
@@ -144,8 +149,9 @@ class Plan(NamedTuple):
         stages = self.dockerfile.beneath(self.foundation) if self.foundation else ()
         code = self.context.digest if any(stage.reads_context for stage in stages) else ""
         decided = [__version__, self.dockerfile.text, self.lock, code]
-        asked = [self.options.dependencies, self.options.network, sorted(self.arguments.items())]
-        return digest([decided, asked, sorted(ids.items())])
+        options = self.options
+        asked = [options.dependencies, options.network, options.builder, self.platforms]
+        return digest([decided, asked, sorted(self.arguments.items()), sorted(ids.items())])
 
 
 def make(request: Request, options: Options) -> Plan:
@@ -166,7 +172,7 @@ def make(request: Request, options: Options) -> Plan:
     for group in request.groups:
         inputs.check_fresh(project, group, lock.read(group.lock))
     dockerfile = dockerfiles.parse(_read(project.root / DOCKERFILE))
-    arguments = {**_settings(project, dockerfile), **settings.args, **options.arguments}
+    arguments = _arguments(project, dockerfile, options)
     home = Home(project.root, request.store)
     context = contexts.scan(
         project.root,
@@ -174,8 +180,11 @@ def make(request: Request, options: Options) -> Plan:
         dockerfile=DOCKERFILE,
         memory=Path(home.context),
     )
-    lock_digest = labels.lock_digest(request.groups[0].lock)
+    lock_digest = labels.digest(request.groups[0].lock)
     platforms = options.platforms or settings.platforms
+    for platform in options.platforms:
+        if not re.fullmatch(PLATFORM, platform):
+            raise UsageError(f"--platform {platform}: must be as in linux/amd64")
     if len(platforms) > 1 and not options.push:
         raise UsageError(
             f"An image for several platforms ({', '.join(platforms)}) is kept by a registry",
@@ -192,6 +201,7 @@ def make(request: Request, options: Options) -> Plan:
             source=asking.result(),
             lock=lock_digest,
             code=context.digest,
+            dockerfile=labels.digest(project.root / DOCKERFILE),
             created=options.created,
             added={**settings.labels, **options.labels},
             environ=request.environ,
@@ -232,6 +242,26 @@ def _read(path: Path) -> str:
         raise refusals.explained(error, what=what) or UsageError(
             f"{what}: {error.strerror}"
         ) from None
+
+
+def _arguments(project: Project, dockerfile: Dockerfile, options: Options) -> dict[str, str]:
+    """Return the build arguments: of settings, and of the command line, which come before them.
+
+    Raises:
+        UsageError: one would have no effect, or two settings stand for the same.
+    """
+    settings = _settings(project, dockerfile)
+    own = project.config.image.args
+    source = project.config.source("image.args")
+    for name in (*own, *options.arguments):
+        where = f"{source}: {name}" if name in own else f"--build-arg {name}"
+        if name == DEPENDENCIES:
+            raise UsageError(f"{where}: envkit hands this in itself", "Choose a way with --deps.")
+        if name in own and name in settings:
+            raise UsageError(f"{where}: another setting of the image stands for this already")
+        if name not in dockerfile.declared and not name.startswith(_PREDEFINED):
+            raise UsageError(f"{where}: {DOCKERFILE} has no ARG {name}, so it has no effect")
+    return {**settings, **own, **options.arguments}
 
 
 def _settings(project: Project, dockerfile: Dockerfile) -> dict[str, str]:

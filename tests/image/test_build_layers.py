@@ -118,7 +118,7 @@ def test_going_back_hands_nothing_over(
     project: Project, offered: dict[str, Distribution], engine: Engine
 ) -> None:
     """An engine keeps the images of the locks before, a few of them."""
-    prefix = "envkit/dependencies:"
+    prefix = "localhost/envkit/dependencies:"
     project.lock(*pins(offered))
     images.build(project)
     project.lock(*pins(offered, hair="2"))
@@ -138,7 +138,7 @@ def test_images_of_older_locks_are_let_go_of(
         made.lock(offered[wishes])
         images.build(made)
     left = {name for name in set(engine.images()) - known if name.startswith("envkit/")}
-    assert len([name for name in left if name.startswith("envkit/dependencies:")]) <= 3
+    assert len([name for name in left if name.startswith("localhost/envkit/dependencies:")]) <= 3
     assert Image(engine, "many-locks:latest").installed() == {"hair": "1"}
 
 

@@ -46,35 +46,60 @@ def test_a_dry_run_changes_nothing_and_asks_no_engine(desk: Machine, base: str) 
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_check_says_whether_a_build_is_needed(desk: Machine, engine: Engine, builder: str) -> None:
+def test_check_says_why_a_build_is_needed(
+    desk: Machine, engine: Engine, base: str, builder: str
+) -> None:
     project = images.project(desk, f"checked-{builder}", "alpha-1.0")
 
-    def needed() -> bool:
+    name = f"checked-{builder}:latest"
+
+    def reasons() -> str:
         before = engine.images()
         result = project.envkit("build", "--check", "--builder", builder)
         assert result.out == ""
         assert engine.images() == before
         assert result.code in {0, 1}, result.err
-        words = "The image is not what would be built" if result.code else "Nothing would be built"
-        assert result.err == f"{words}\n"
-        return bool(result.code)
+        if not result.code:
+            assert result.err == "Nothing would be built\n"
+            return ""
+        return result.err.removeprefix(f"{name} would be built: ").rstrip()
 
-    assert needed()
+    never = "it was never built here, or is not there any more"
+    assert reasons() == never
     images.build(project, "--builder", builder)
-    assert not needed()
+    assert not reasons()
     (project.root / "new.py").touch()
-    assert needed()
+    assert reasons() == "the code changed"
     (project.root / "new.py").unlink()
-    assert not needed()
+    assert not reasons()
     # What has changed in time alone is no reason.
     (project.root / "main.py").touch()
-    assert not needed()
+    assert not reasons()
     project.lock("alpha-1.1")
-    assert needed()
+    assert reasons() == "the lock changed, the code changed"
     images.build(project, "--builder", builder)
-    assert not needed()
-    engine.ask("rmi", "--force", f"checked-{builder}:latest")
-    assert needed()
+    assert not reasons()
+    images.write(project, images.dockerfile() + "ENV A=b\n")
+    # It is in the build context as well, unless that leaves it out.
+    assert reasons() == "the code changed, Dockerfile changed"
+    status = project.envkit("status").out
+    assert f"{name}  older than the code and the Dockerfile: `envkit build`" in status
+    images.build(project, "--builder", builder)
+    engine.ask("tag", base, name)
+    assert reasons() == f"{name} is not its name"
+    engine.ask("rmi", "--force", name)
+    images.build(project, "--builder", builder)
+    more = project.envkit("build", "--check", "--json", "--tag", ":2", "--builder", builder)
+    assert more.code == 1
+    assert more.json == {"needed": True, "reasons": [f"checked-{builder}:2 is not its name"]}
+
+
+def test_nothing_is_said_of_a_need_where_there_is_no_engine(desk: Machine) -> None:
+    project = images.project(desk, "unknown", "alpha-1.0")
+    nobody = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+    result = project.envkit("build", "--check", env=nobody)
+    assert result.code == 3
+    assert "No Docker Engine" in result.err
 
 
 def test_the_result_as_json(desk: Machine, engine: Engine) -> None:

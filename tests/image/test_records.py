@@ -23,8 +23,8 @@ RECORD = Record(
     ids={"python:3.12-slim": "sha256:5"},
     beneath="6",
     dependencies="store",
-    handed="envkit/dependencies:7",
-    intermediate=("envkit/dependencies:7",),
+    handed="localhost/envkit/dependencies:7",
+    intermediate=("localhost/envkit/dependencies:7",),
     keeps_nameless=True,
 )
 
@@ -129,13 +129,19 @@ def test_labels(tmp_path: Path) -> None:
                 source=None,
                 lock="l",
                 code="c",
+                dockerfile="d",
                 created=created,
                 added=added,
                 environ=environ,
             )
         )
 
-    assert of({}) == {title: tmp_path.name, "dev.envkit.lock": "l", "dev.envkit.code": "sha256:c"}
+    assert of({}) == {
+        title: tmp_path.name,
+        "dev.envkit.lock": "l",
+        "dev.envkit.code": "sha256:c",
+        "dev.envkit.dockerfile": "d",
+    }
     assert of({title: "mine", "more": ""})[title] == "mine"
     assert "2001-09-09T01:46:40Z" in of({}, SOURCE_DATE_EPOCH="1000000000").values()
     for wrong in ("soon", "1" * 30, "nan"):
@@ -146,9 +152,8 @@ def test_labels(tmp_path: Path) -> None:
 def test_the_digest_of_a_lock(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.txt"
     with pytest.raises(UsageError) as raised:
-        labels.lock_digest(lock)
+        labels.digest(lock)
     assert "requirements.txt" in raised.value.message
-    assert raised.value.hint == "Run `envkit lock`."
     lock.write_bytes(b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert labels.lock_digest(lock) == f"sha256:{empty}"
+    assert labels.digest(lock) == f"sha256:{empty}"

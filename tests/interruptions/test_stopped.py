@@ -61,6 +61,7 @@ def test_stopped_by_the_user(waiting: Project, number: signal.Signals) -> None:
     assert result.code == 130
     assert "Traceback" not in result.err
     assert result.err.count("Interrupted") == 1
+    assert "Interrupted; nothing is left half done" in result.err
     assert snapshot(waiting.venv) == before
     _completes(waiting)
 
