@@ -97,7 +97,7 @@ GREETING = "good day"
 """
     text = images.dockerfile() + "ARG GREETING\nENV GREETING=$GREETING\n"
     project = images.project(desk, "settings", "alpha-1.0", settings=settings, text=text)
-    result = images.build(project, "--build-arg", "UNUSED=1", "--label", "more=1")
+    result = images.build(project, "--label", "more=1")
     assert "Built team/served:latest" in result.err
     image = Image(engine, "team/served:latest")
     assert image.says("id", "-u") == "4321"
@@ -194,7 +194,7 @@ def test_names_come_from_the_projects(absent: Machine, folder: str, name: str) -
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--build-arg", "NOWHERE_SET"), "--build-arg NOWHERE_SET: is not NAME=VALUE"),
+        (("--build-arg", "NOWHERE_SET"), "--build-arg NOWHERE_SET: the variable is not set"),
         (("--label", "=x"), "--label =x: is not NAME=VALUE"),
         (("--deps", "uv"), "'uv' is not one of"),
         (("--tga", "x"), "Did you mean '--tag'?"),
