@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-
-# A nice value (nice(2)).
-_LOW = 10
 
 
 class Beside(Generic[T]):
@@ -20,15 +15,9 @@ class Beside(Generic[T]):
     `concurrent.futures` does the same and more, and takes longer to import than a file to build.
     """
 
-    def __init__(self, work: Callable[[], T], *, idle: bool = False) -> None:
-        """Start it.
-
-        Args:
-            work: what is done.
-            idle: leave the processors to whoever else wants them, as far as the system can.
-        """
+    def __init__(self, work: Callable[[], T]) -> None:
+        """Start it."""
         self._work = work
-        self._idle = idle
         self._result: list[T] = []
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -47,9 +36,6 @@ class Beside(Generic[T]):
 
     def _run(self) -> None:
         try:
-            if self._idle and sys.platform == "linux":
-                # There, each thread has a priority of its own (sched(7)).
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW)
             self._result.append(self._work())
         except BaseException as error:
             self._failure = error

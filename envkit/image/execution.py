@@ -12,6 +12,7 @@ from envkit.beside import Beside
 from envkit.builders.build import Build, Builder, Built
 from envkit.contexts import context
 from envkit.engines import images
+from envkit.engines.glance import Glance
 from envkit.engines.images import Image
 from envkit.engines.pushing import Pushed
 from envkit.errors import EnvkitError
@@ -86,6 +87,7 @@ class Execution:
         self._builder = builder
         self._show = show
         self._before = record.read(Path(plan.home.image))
+        self._images = Glance(connecting)
 
     def run(self) -> Outcome:
         """Build, tag and push, unless the engine has just this image already.
@@ -107,8 +109,8 @@ class Execution:
         Nothing is changed, and no registry is asked.
         """
         before, plan = self._before, self._plan
-        tagged = {tag: self._engine.inspect(tag) for tag in plan.tags}
-        image = self._engine.inspect(before.image) if before else None
+        tagged = {tag: self._images.inspect(tag) for tag in plan.tags}
+        image = self._images.inspect(before.image) if before else None
         if before is None or image is None:
             return ("it was never built here, or is not there any more",)
         kinds = {labels.LOCK: "the lock", labels.CODE: "the code", labels.DOCKERFILE: "Dockerfile"}
@@ -131,8 +133,8 @@ class Execution:
     def _ahead(self) -> Outcome | None:
         """Build on what the last build stood on, and look meanwhile whether that is still right.
 
-        For a change of the code, which is what mostly changes, nobody so waits for the SDK to be
-        imported. The image gets its names when all is known to be right.
+        For a change of the code, which is what mostly changes, nobody so waits for the answers. The
+        image gets its names when all is known to be right.
 
         Returns:
             None if something else than the code has changed, or may have.
@@ -143,7 +145,7 @@ class Execution:
             return None
         if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
             return None
-        looking = Beside(lambda: self._stands(before), idle=True)
+        looking = Beside(lambda: self._stands(before))
         try:
             built = self._run_builder(before.handed, tags=())
         except EnvkitError:
@@ -157,9 +159,9 @@ class Execution:
 
     def _stands(self, before: Record) -> bool:
         """Return whether the engine has all that the last build stood on, as it was."""
-        ids = {name: self._engine.inspect(name) for name in before.ids}
+        ids = {name: self._images.inspect(name) for name in before.ids}
         same = all(image and image.id == before.ids[name] for name, image in ids.items())
-        return same and (not before.handed or self._engine.inspect(before.handed) is not None)
+        return same and (not before.handed or self._images.inspect(before.handed) is not None)
 
     def _unchanged(self) -> Outcome | None:
         """Return what was built before, if it would be built again just so and is still there."""
@@ -169,7 +171,7 @@ class Execution:
             return None
         if before.inputs != plan.inputs(before.ids) or not self._stands(before):
             return None
-        image = self._engine.inspect(before.image)
+        image = self._images.inspect(before.image)
         if image is None:
             return None
         self._name(image)
@@ -226,7 +228,7 @@ class Execution:
         """Return the id of each image that the Dockerfile names, asking a registry if need be."""
         found = {}
         for name in self._plan.images:
-            image = None if self._plan.options.pull else self._engine.inspect(name)
+            image = None if self._plan.options.pull else self._images.inspect(name)
             if image is None:
                 self._show.say(f"Pulling {name}")
                 image = self._pull(name)
@@ -287,7 +289,7 @@ class Execution:
     ) -> Outcome:
         """Give the image its names, and write down what was built."""
         before, plan = self._before, self._plan
-        image = self._engine.require(built.id)
+        image = self._images.require(built.id)
         self._name(image)
         layers = before.layers if before else ()
         intermediate = self._intermediate(provided.used)
@@ -323,13 +325,13 @@ class Execution:
         """Give an image all its names."""
         for tag in self._plan.tags:
             if tag not in image.tags:
-                self._engine.tag(image.id, tag)
+                self._images.tag(image.id, tag)
 
     def _added(self, image: Image, before: tuple[str, ...]) -> Iterator[Added]:
         """Yield the layers of an image that another one had not."""
         if set(image.layers) <= set(before):
             return
-        made = images.makers(self._engine.history(image.id), len(image.layers))
+        made = images.makers(self._images.history(image.id), len(image.layers))
         for number, layer in enumerate(image.layers):
             if layer not in before:
                 yield Added(made[number].command, made[number].size) if made else Added(layer, 0)

@@ -1,0 +1,94 @@
+"""What images an engine has, asked over its socket without the SDK.
+
+To import the SDK takes as long as to build a change of the code. So these few questions, which need
+nothing but a name, are asked as they stand in the protocol, where the engine listens on a socket of
+this machine. Whatever is not answered as expected is asked of the SDK, which can explain.
+
+Source: Docker Engine API, "Images".
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+from urllib.parse import quote
+
+from envkit.engines import images
+from envkit.engines.connecting import Connecting
+from envkit.engines.images import Image, Layer
+
+# In seconds.
+_PATIENCE = 30.0
+
+_OK, _CREATED, _NOT_FOUND = 200, 201, 404
+
+
+class Glance:
+    """Looks at the images of an engine, as `Engine` does."""
+
+    def __init__(self, connecting: Connecting) -> None:
+        self._connecting = connecting
+
+    def inspect(self, reference: str) -> Image | None:
+        """Return an image by its name or id; None if the engine has none such.
+
+        Raises:
+            EnvkitError: as `Engine` raises it.
+        """
+        status, said = self._ask("GET", f"{_place(reference)}/json")
+        if status == _OK and isinstance(said, dict) and "Id" in said:
+            return images.from_inspection(said)
+        return None if status == _NOT_FOUND else self._connecting.engine.inspect(reference)
+
+    def require(self, reference: str) -> Image:
+        """Return an image by its name or id.
+
+        Raises:
+            MissingError: the engine has none such.
+        """
+        return self.inspect(reference) or self._connecting.engine.require(reference)
+
+    def history(self, reference: str) -> tuple[Layer, ...]:
+        """Return what an image was made by, newest first.
+
+        Raises:
+            MissingError: there is no such image.
+        """
+        status, said = self._ask("GET", f"{_place(reference)}/history")
+        if status == _OK and isinstance(said, list):
+            return tuple(images.from_history(one) for one in said)
+        return self._connecting.engine.history(reference)
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give an image a name more; an image that had it loses it.
+
+        Raises:
+            MissingError: there is no such image.
+        """
+        repository, _, tag = name.rpartition(":")
+        wanted = f"repo={quote(repository, safe='')}&tag={quote(tag, safe='')}"
+        status, _ = self._ask("POST", f"{_place(reference)}/tag?{wanted}")
+        if status != _CREATED:
+            self._connecting.engine.tag(reference, name)
+
+    def _ask(self, method: str, target: str) -> tuple[int, Any]:
+        """Return the status and the content of an answer; 0 where there is none that is plain."""
+        where = self._connecting.endpoint.socket
+        if where is None:
+            return 0, None
+        request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as talking:
+                talking.settimeout(_PATIENCE)
+                talking.connect(str(where))
+                talking.sendall(request.encode("ascii"))
+                with talking.makefile("rb") as file:
+                    head, _, body = file.read().partition(b"\r\n\r\n")
+            return int(head.split(None, 2)[1]), json.loads(body) if body.strip() else None
+        except (OSError, ValueError, IndexError):
+            return 0, None
+
+
+def _place(reference: str) -> str:
+    return f"/images/{quote(reference, safe='/:@')}"
