@@ -51,7 +51,7 @@ def explained(said: str, progress: Progress, build: Build) -> EnvkitError:
     syntax = _SYNTAX.search(said)
     if syntax:
         reason = " ".join(syntax[2].split())
-        return UsageError(f"{build.dockerfile_name}: line {syntax[1]}: {reason}")
+        return UsageError(f"{build.dockerfile_name}:{syntax[1]}: {reason}")
     if any(words in said for words in _EMPTY):
         return UsageError(f"{build.dockerfile_name}: {said}")
     if _STAGE_MISSING.search(said):

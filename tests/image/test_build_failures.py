@@ -118,7 +118,7 @@ def test_a_dockerfile_with_a_mistake(desk: Machine, engine: Engine, builder: str
     text = images.dockerfile() + "RNU true\n"
     images.write(project, text)
     said = complaint(project.envkit("build", "--builder", builder), 2)
-    assert f"error: Dockerfile: line {len(text.splitlines())}: " in said
+    assert f"error: Dockerfile:{len(text.splitlines())}: " in said
     assert "RNU" in said
     kept.check()
 

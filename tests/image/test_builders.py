@@ -165,12 +165,12 @@ FAULTS: list[tuple[str, type[EnvkitError], str]] = [
     (
         "FROM $BASE\nRUN true\nRUNN foo\n",
         UsageError,
-        "Dockerfile: line 4: unknown instruction: RUNN",
+        "Dockerfile:4: unknown instruction: RUNN",
     ),
     (
         "FROM $BASE\nCOPY a\n",
         UsageError,
-        "Dockerfile: line 3: COPY requires at least two arguments",
+        "Dockerfile:3: COPY requires at least two arguments",
     ),
     ("", UsageError, "Dockerfile: there is no FROM in it"),
     ("FROM envkit.invalid/x:1\n", MissingError, "Dockerfile:2: the base image envkit.invalid/x:1"),
