@@ -34,7 +34,7 @@ from benchmarks.building.sample import Finding, Sample
 from benchmarks.building.tables import tables
 from benchmarks.building.ways import FILES, LOCKED, Tools
 from benchmarks.locks import LockError, Maker, Series
-from benchmarks.machine import cache_folder, known, machine, output, program, say
+from benchmarks.machine import add_common, cache_folder, known, machine, output, program, say
 from benchmarks.recipes import LAST, RECIPES
 from benchmarks.tools import base_env
 from tests.support import engines, makes
@@ -78,20 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--files", type=int, default=50_000, metavar="N", help="files of a large context")
     add("--base", default="python:3.11-slim", metavar="IMAGE", help="what all images stand on")
     add("--own-engine", action="store_true", help="start an engine for this alone, as root")
-    add("--envkit", metavar="PATH", help="default: the envkit beside this Python")
     add("--python", metavar="PATH", help="what locks are for (default: this one's base)")
     add("--work", type=Path, metavar="DIR", help="locks, wheels, projects (default: a user cache)")
-    add("--limit", type=float, default=900.0, metavar="S", help="seconds a command may take")
-    add("--json", type=Path, metavar="FILE", help="save every sample")
-    add(
-        "--from",
-        dest="reuse",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="show saved samples",
-    )
-    add("--write", action="store_true", help="update the table in benchmarks/README.md")
+    add_common(parser)
     return parser
 
 

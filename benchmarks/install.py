@@ -22,7 +22,7 @@ if not __package__:  # run as a script
 from benchmarks import report
 from benchmarks.indexes import read_pip_settings, uv_settings
 from benchmarks.locks import LockError, Maker, Series, UvProjects
-from benchmarks.machine import cache_folder, known, machine, output, program, say
+from benchmarks.machine import add_common, cache_folder, known, machine, output, program, say
 from benchmarks.recipes import LAST, RECIPES
 from benchmarks.scenarios import ROWS, Bench, Sample, Settings
 from benchmarks.timing import Limits
@@ -61,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", type=_rows, default=ROWS, help=f"some of {','.join(ROWS)} (default: all)")
     add("--tools", type=_tools, default=TOOLS, help=f"some of {','.join(TOOLS)} (default: all)")
     add("--repeats", type=int, metavar="N", help="runs of each (default: 5, and 3 of slow ones)")
-    add("--envkit", metavar="PATH", help="default: the envkit beside this Python")
     add("--uv", metavar="PATH", help="default: the uv beside this Python, or on the path")
     add("--python", metavar="PATH", help="what all tools install for (default: this one's base)")
     add(
@@ -70,17 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="caches, locks, environments (default: a user cache)",
     )
-    add("--limit", type=float, default=900.0, metavar="S", help="seconds a command may take")
-    add("--json", type=Path, metavar="FILE", help="save every sample")
-    add(
-        "--from",
-        dest="reuse",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="show saved samples",
-    )
-    add("--write", action="store_true", help="update the tables in benchmarks/README.md")
+    add_common(parser)
     return parser
 
 

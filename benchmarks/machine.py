@@ -50,6 +50,23 @@ def known(text: str, names: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every benchmark has whose samples can be kept."""
+    add = parser.add_argument
+    add("--envkit", metavar="PATH", help="default: the envkit beside this Python")
+    add("--limit", type=float, default=900.0, metavar="S", help="seconds a command may take")
+    add("--json", type=Path, metavar="FILE", help="save every sample")
+    add(
+        "--from",
+        dest="reuse",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="show saved samples",
+    )
+    add("--write", action="store_true", help="update the tables in benchmarks/README.md")
+
+
 def say(line: str) -> None:
     """Tell of progress, on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

@@ -87,3 +87,13 @@ def test_readmes_links_lead_somewhere() -> None:
 def test_own_install_script_is_the_template() -> None:
     template = ROOT / "envkit" / "templates" / "install.sh"
     assert (ROOT / "install.sh").read_bytes() == template.read_bytes()
+
+
+def test_own_dockerfile_is_the_template_but_for_what_it_says() -> None:
+    """It says that it differs in its first lines, the Python, and how the program is started."""
+    template = (ROOT / "envkit" / "templates" / "Dockerfile").read_text(encoding="utf-8")
+    own = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    begin, end = "\n# The Python that", "# In brackets"
+    found = own[own.index(begin) : own.index(end)]
+    same = template[template.index(begin) : template.index(end)]
+    assert re.sub(r"ARG PYTHON=3\.\d+", "ARG PYTHON=@PYTHON@", found, count=1) == same

@@ -11,11 +11,11 @@ import pytest
 
 from envkit import interpreter
 from envkit.errors import MissingError
-from tests.support import makes
+from tests.support import Index, images, makes
 from tests.support.base_images import BaseImages, Python
 from tests.support.engines import Engine
 from tests.support.makes import Make, UnavailableError
-from tests.support.projects import PYTHON
+from tests.support.projects import PYTHON, Machine
 from tests.support.registries import Registry
 
 # Any of these is another one than the tests run with.
@@ -82,6 +82,15 @@ def older_engine(base_images: BaseImages, python: Python) -> Iterator[Engine]:
     except UnavailableError as reason:
         lacking(reason)
     yield from _started(make, base_images, python)
+
+
+@pytest.fixture(scope="module")
+def desk(
+    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Machine:
+    """A machine that builds in the newest engine, whose store has all good distributions."""
+    folder = tmp_path_factory.mktemp("desk")
+    return images.machine(folder, published, engine, store=full_store)
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,6 @@ from tests.support.projects import PYTHON, Machine, Project, Result
 from tests.support.registries import PASSWORD, USER, Registry
 
 
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
-
-
 def complaint(result: Result, code: int) -> str:
     """Return what a command that failed with a code said of it: one error, for people."""
     assert result.code == code, result.text

@@ -21,14 +21,6 @@ from tests.support.registries import Registry
 SLEEP = "RUN trap 'exit 143' TERM; sleep 1000 & wait\n"
 
 
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
-
-
 def interrupted(project: Project, engine: Engine, result: Result, before: str) -> None:
     """Make sure that a build was interrupted and has left nothing but the image of before."""
     assert result.code == 130, result.err

@@ -1,20 +1,9 @@
 """What may be asked of `envkit build`, and what makes no sense."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.support import Index, images
-from tests.support.engines import Engine
+from tests.support import images
 from tests.support.projects import Machine, Project
-
-
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
 
 
 @pytest.fixture(scope="module")

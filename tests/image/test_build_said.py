@@ -13,14 +13,6 @@ from tests.support.images import BUILDERS, Image
 from tests.support.projects import PYTHON, Machine, Project, Snapshot, snapshot
 
 
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
-
-
 def nodes(project: Project) -> Sequence[Snapshot]:
     return snapshot(project.root), snapshot(project.machine.store, without=["tmp"])
 

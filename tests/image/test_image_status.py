@@ -5,21 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.support import Index, images
+from tests.support import images
 from tests.support.engines import Engine
 from tests.support.projects import Machine, Project, run
 
 NOBODY = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
-
-
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
 
 
 def line(project: Project) -> list[str]:

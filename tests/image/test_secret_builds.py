@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Index, images
+from tests.support import images
 from tests.support.engines import Engine
 from tests.support.images import Image
 from tests.support.projects import Machine, Project
@@ -19,14 +19,6 @@ USED = """\
 USER 0
 RUN --mount=type=secret,id=token sha256sum /run/secrets/token > /used && cat /run/secrets/token >&2
 """
-
-
-@pytest.fixture(scope="module")
-def desk(
-    published: Index, full_store: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    folder = tmp_path_factory.mktemp("desk")
-    return images.machine(folder, published, engine, store=full_store)
 
 
 @pytest.fixture(scope="module", params=["option", "setting", "file"])
