@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import quote
 
-from envkit.engines import faults, images, messages
+from envkit.engines import faults, images, messages, pulling
 from envkit.engines.connection import Connection, encoded
 from envkit.engines.images import Image, Layer, Listed
 from envkit.engines.progress import Report, ignore
@@ -39,8 +39,15 @@ class Facts(NamedTuple):
 class Engine(Connection):
     """An engine that answers. What fails ends in an error of envkit, whoever raised it."""
 
+    _facts: Facts | None = None
+
     def facts(self) -> Facts:
-        """Return what the engine says of itself."""
+        """Return what the engine says of itself; it is asked once."""
+        if self._facts is None:
+            self._facts = self._ask_facts()
+        return self._facts
+
+    def _ask_facts(self) -> Facts:
         with self.speaking.translated("say what it is"):
             version, info = self.client.version(), self.client.info()
         status = {tuple(pair) for pair in info.get("DriverStatus") or ()}
@@ -169,7 +176,7 @@ class Engine(Connection):
             ToolError: the registry refuses it or cannot be reached.
         """
         what = f"pull {name!r}"
-        pulling = Pulling(name, what, report)
+        pull = Pulling(name, what, report)
         # A digest stands in the place of a tag.
         repository, tag = name.split("@") if "@" in name else split(name)
         said = self.stream(
@@ -177,12 +184,12 @@ class Engine(Connection):
             what,
             params={"fromImage": repository, "tag": tag},
             headers={"X-Registry-Auth": encoded(self.login(faults.registry_of(name)))},
-            missing=f"There is no image {name!r}, here or in its registry",
+            missing=pulling.absent(name).message,
             pulled=name,
         )
         with closing(said):
             for message in said:
-                pulling.heard(message)
+                pull.heard(message)
         return self.require(name)
 
     def push(self, name: str, report: Report = ignore) -> Pushed:

@@ -127,11 +127,6 @@ class Progress:
             step.transfers[event.item] = (event.current, event.total)
 
     @property
-    def running(self) -> list[Step]:
-        """The steps that go on now."""
-        return [step for step in self.steps.values() if step.state == "running"]
-
-    @property
     def failed(self) -> Step | None:
         """The step that failed first, if one did."""
         return next((step for step in self.steps.values() if step.state == "failed"), None)

@@ -14,6 +14,11 @@ _MOVING = {"Downloading", "Extracting"}
 _DONE = {"Pull complete", "Already exists"}
 
 
+def absent(name: str) -> EnvkitError:
+    """Return the error of an image that there is nowhere."""
+    return MissingError(f"There is no image {name!r}, here or in its registry", faults.ABSENT_HINT)
+
+
 class Pulling:
     """A pull that goes on."""
 
@@ -58,10 +63,7 @@ def failure(said: str, name: str, what: str) -> EnvkitError:
         what: what was to be done.
     """
     if any(words in said.lower() for words in _ABSENT):
-        return MissingError(
-            f"There is no image {name!r}, here or in its registry",
-            faults.ABSENT_HINT,
-        )
+        return absent(name)
     return (
         faults.said_by_registry(said, name, what)
         or faults.said_by_engine(said, what)

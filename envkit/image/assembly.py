@@ -7,9 +7,7 @@ asked what is there.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from envkit.engines import exports, images
 from envkit.engines.engine import Engine
@@ -22,26 +20,13 @@ from envkit.image.archive import Wish
 from envkit.image.bases import Base
 from envkit.image.layers import Layer
 from envkit.installation.request import Request
+from envkit.store.digest import sha256_of_json
 
 Say = Callable[[str], None]
 
 # What images are called that only others stand on: what no registry but one of this machine could
 # have, as nobody else is to say what is in them.
 REPOSITORY = "localhost/envkit/dependencies"
-
-
-class Assembled(NamedTuple):
-    """An image with a lock's distributions.
-
-    Attributes:
-        name: its name.
-        layers: its layers above those of the base, the lowest first.
-        present: how many of them the engine had.
-    """
-
-    name: str
-    layers: tuple[Layer, ...]
-    present: int
 
 
 class Assembly:
@@ -71,8 +56,8 @@ class Assembly:
         self._loading = loading
         self._say = say
 
-    def make(self, image: Image, base: Base) -> Assembled:
-        """Return the image that stands on a base, making it if the engine lacks it.
+    def make(self, image: Image, base: Base) -> str:
+        """Return the name of the image that stands on a base, making it if the engine lacks it.
 
         Args:
             image: the base.
@@ -95,11 +80,11 @@ class Assembly:
             entry, _ = usage.set_aside(self._request.store, source)
             self._say(f"{entry} was altered in the store; it is set aside and made anew")
 
-    def _provide(self, image: Image, wanted: Sequence[Layer]) -> Assembled:
+    def _provide(self, image: Image, wanted: Sequence[Layer]) -> str:
         keys = [layer.key for layer in wanted]
-        name = f"{REPOSITORY}:{_digest([image.id, *keys])[:16]}"
+        name = f"{REPOSITORY}:{sha256_of_json([image.id, *keys])[:16]}"
         if self._engine.inspect(name):
-            return Assembled(name, tuple(wanted), len(wanted))
+            return name
         wish = Wish(
             name=name,
             base=image,
@@ -117,7 +102,7 @@ class Assembly:
             self._engine.load(chunks)
         if self._engine.inspect(name) is None:
             raise ToolError(f"The engine loaded {name}, and does not have it")
-        return Assembled(name, tuple(wanted), len(wish.known))
+        return name
 
     def _present(self, image: Image, keys: Sequence[str]) -> Sequence[Blob]:
         """Return the lowest layers that the engine has on top of a base already."""
@@ -131,7 +116,3 @@ class Assembly:
             if other and other.layers[: len(expected)] == expected:
                 return blobs
         return ()
-
-
-def _digest(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()

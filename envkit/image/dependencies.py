@@ -26,6 +26,7 @@ from envkit.image.provided import Provided
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock
+from envkit.store.digest import sha256_of_json
 
 # What the stage is called, as an image, that distributions stand on.
 _BASE = "localhost/envkit/base"
@@ -139,7 +140,7 @@ class Dependencies:
                     loading=self._show.loading,
                     say=self._show.say,
                 )
-                return "store", assembly.make(foundation, base).name
+                return "store", assembly.make(foundation, base)
         except (NoWheelError, MissingError) as error:
             reason = error.message
         if self._plan.options.dependencies == "store":
@@ -219,7 +220,7 @@ class Dependencies:
         reads = any(stage.reads_context for stage in beneath) and not more
         texts = [[one.parent, [list(step[:2]) for step in one.instructions]] for one in beneath]
         decided = [sorted(plan.arguments.items()), sorted(self._ids.items())]
-        return plans.digest([texts, decided, plan.context.digest if reads else "", more])
+        return sha256_of_json([texts, decided, plan.context.digest if reads else "", more])
 
     def _stage(self, stage: str, name: str, arguments: Mapping[str, str], root: Path) -> Build:
         plan, options = self._plan, self._plan.options

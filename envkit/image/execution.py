@@ -114,11 +114,8 @@ class Execution:
         if before is None or image is None:
             return ("it was never built here, or is not there any more",)
         kinds = {labels.LOCK: "the lock", labels.CODE: "the code", labels.DOCKERFILE: "Dockerfile"}
-        found = [
-            f"{what} changed"
-            for label, what in kinds.items()
-            if image.labels.get(label) != plan.labels[label]
-        ]
+        differing = labels.differing(image.labels, plan.labels)
+        found = [f"{kinds[label]} changed" for label in differing]
         if not found and before.inputs != plan.inputs(before.ids):
             found.append("options, settings or labels changed")
         if not self._stands(before):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from envkit.contexts import context
-from envkit.engines.engine import Engine
+from envkit.engines.connecting import Connecting
+from envkit.engines.glance import Glance
 from envkit.environment.home import Home
 from envkit.errors import EnvkitError
 from envkit.image import labels, plan, record
@@ -49,26 +49,21 @@ def of(request: Request, name: str = "") -> Freshness:
     Raises:
         UsageError: there is no lock, or the project's folder cannot be read.
     """
-    name = name or last_built(request) or f"{plan.name(request.project)}:latest"
+    project, lock = request.project, request.groups[0].lock
+    name = name or last_built(request) or f"{plan.name(project)}:latest"
     try:
-        with Engine(request.environ) as engine:
-            image = engine.inspect(name)
+        with Connecting(request.environ) as connecting:
+            image = Glance(connecting).inspect(name)
     except EnvkitError as error:
         return Freshness(name, "", "unknown", (error.message,), error.hint or "")
     if image is None:
         return Freshness(name, "", "missing", ("The engine has no such image.",))
-    lock = labels.digest(request.groups[0].lock)
-    dockerfile = labels.digest(request.project.root / plan.DOCKERFILE)
-    code = context.scan(
-        request.project.root,
-        environment=request.project.environment.name,
-        memory=Path(Home(request.project.root, request.store).context),
-    )
-    older = []
-    if image.labels.get(labels.LOCK) != lock:
-        older.append(request.groups[0].lock.name)
-    if image.labels.get(labels.CODE) != f"sha256:{code.digest}":
-        older.append("the code")
-    if image.labels.get(labels.DOCKERFILE) != dockerfile:
-        older.append("the Dockerfile")
-    return Freshness(name, image.id, "stale" if older else "current", tuple(older))
+    code = plan.scan(project, Home(project.root, request.store))
+    ours = {
+        labels.LOCK: labels.digest(lock),
+        labels.CODE: f"sha256:{code.digest}",
+        labels.DOCKERFILE: labels.digest(project.root / plan.DOCKERFILE),
+    }
+    kinds = {labels.LOCK: lock.name, labels.CODE: "the code", labels.DOCKERFILE: "the Dockerfile"}
+    older = tuple(kinds[label] for label in labels.differing(image.labels, ours))
+    return Freshness(name, image.id, "stale" if older else "current", older)

@@ -61,6 +61,11 @@ def of(
     return {**found, **added}
 
 
+def differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """Return which of the labels of lock, code and Dockerfile differ, in this order."""
+    return [label for label in (LOCK, CODE, DOCKERFILE) if theirs.get(label) != ours[label]]
+
+
 def digest(file: Path) -> str:
     """Return the digest of a lock or Dockerfile, as an image is labelled with it: "sha256:…".
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from envkit import tar
 from envkit.environment.parts import Distribution
 from envkit.environment.tree import Layout, Leaf, Pointed, Tree, Written
 from envkit.errors import AlteredError
+from envkit.store.digest import sha256_of_json
 
 # Where an image has its environment.
 ROOT = "opt/venv"
@@ -106,7 +106,7 @@ def plan(
     for share in shares:
         groups.setdefault(_place(share, large), []).append(share)
     bottom = [[_FORM], *([item.path, _text(item.leaf)] for item in skeleton)]
-    found = [Layer("environment", _digest(bottom), tuple(skeleton), 0)]
+    found = [Layer("environment", sha256_of_json(bottom), tuple(skeleton), 0)]
     for place in sorted(groups):
         found.append(_layer(groups[place], layout))
     return tuple(found)
@@ -185,7 +185,7 @@ def _layer(shares: Sequence[_Share], layout: Layout) -> Layer:
     return Layer(
         title=", ".join(names[:_NAMED])
         + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""),
-        key=_digest([_FORM, ROOT, TIME, *layout, states]),
+        key=sha256_of_json([_FORM, ROOT, TIME, *layout, states]),
         items=tuple(item for share in shares for item in share.items),
         size=sum(share.size for share in shares),
     )
@@ -259,7 +259,3 @@ def _text(leaf: Leaf) -> str:
     if isinstance(leaf, Written):
         return leaf.content.decode()
     return leaf.target if isinstance(leaf, Pointed) else leaf.sha256
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

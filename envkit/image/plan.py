@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from envkit.image import labels
 from envkit.installation.request import Request
 from envkit.locks import inputs, lock
 from envkit.project import Project
+from envkit.store.digest import sha256_of_json
 
 Dependencies = Literal["auto", "store", "pip"]
 
@@ -138,7 +137,9 @@ class Plan(NamedTuple):
             ids: the ids of the images that the Dockerfile names.
         """
         labels = sorted(self.labels.items())
-        return digest([self.beneath(ids), self.context.digest, labels, sorted(self.secrets)])
+        return sha256_of_json(
+            [self.beneath(ids), self.context.digest, labels, sorted(self.secrets)]
+        )
 
     def beneath(self, ids: Mapping[str, str]) -> str:
         """Return the digest, in hex, of all that decides what the image stands on.
@@ -151,7 +152,7 @@ class Plan(NamedTuple):
         decided = [__version__, self.dockerfile.text, self.lock, code]
         options = self.options
         asked = [options.dependencies, options.network, options.builder, self.platforms]
-        return digest([decided, asked, sorted(self.arguments.items()), sorted(ids.items())])
+        return sha256_of_json([decided, asked, sorted(self.arguments.items()), sorted(ids.items())])
 
 
 def make(request: Request, options: Options) -> Plan:
@@ -174,12 +175,7 @@ def make(request: Request, options: Options) -> Plan:
     dockerfile = dockerfiles.parse(_read(project.root / DOCKERFILE))
     arguments = _arguments(project, dockerfile, options)
     home = Home(project.root, request.store)
-    context = contexts.scan(
-        project.root,
-        environment=project.environment.name,
-        dockerfile=DOCKERFILE,
-        memory=Path(home.context),
-    )
+    context = scan(project, home)
     lock_digest = labels.digest(request.groups[0].lock)
     platforms = options.platforms or settings.platforms
     for platform in options.platforms:
@@ -216,6 +212,21 @@ def make(request: Request, options: Options) -> Plan:
     )
 
 
+def scan(project: Project, home: Home) -> Context:
+    """Return what of a project's folder its image is made from.
+
+    Raises:
+        UsageError: something of it cannot be packed.
+        RefusedError: the system refuses.
+    """
+    return contexts.scan(
+        project.root,
+        environment=project.environment.name,
+        dockerfile=DOCKERFILE,
+        memory=Path(home.context),
+    )
+
+
 def name(project: Project) -> str:
     """Return what a project's image is called, without a tag."""
     if project.config.image.name:
@@ -223,11 +234,6 @@ def name(project: Project) -> str:
     # Components of names are small letters and digits, with separators between them.
     words = re.findall(r"[a-z0-9]+", project.name.lower())
     return "-".join(words)[:_LONGEST_NAME].strip("-") or "app"
-
-
-def digest(value: object) -> str:
-    """Return the digest, in hex, of what JSON can express."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> str:

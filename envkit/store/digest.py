@@ -1,8 +1,9 @@
-"""Digests of files."""
+"""Digests of files, bytes and values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,3 +30,8 @@ def sha256(path: str | Path, count: Callable[[int], None] = lambda _: None) -> s
 def sha256_of(content: bytes) -> str:
     """Return the sha256 of some bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_json(value: object) -> str:
+    """Return the sha256 of what JSON can express, in hex; a table's order has no part in it."""
+    return sha256_of(json.dumps(value, sort_keys=True).encode())
