@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 
-from envkit import dockerfile
 from envkit.builders import classic, failure, solve, steps, trace
 from envkit.builders.build import Build, Built
 from envkit.engines import messages
@@ -48,8 +47,12 @@ class Api:
     def is_apart(self) -> bool:
         return False
 
+    @property
+    def has_own_images(self) -> bool:
+        return False
+
     def build(self, build: Build, report: Report) -> Built:
-        steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
+        steps.check(build.dockerfile, build.dockerfile_name)
         _refuse_what_it_cannot(build)
         try:
             return self._build(build, report)
@@ -78,7 +81,7 @@ class Api:
 
     def _run(self, build: Build, reader: _BuildKit | _Classic, telling: _Telling) -> str:
         """Let the engine build, and return why it failed; "" if it did not."""
-        content = {build.dockerfile_name: build.dockerfile.encode()}
+        content = {build.dockerfile_name: build.dockerfile.text.encode()}
         answer = self._engine.stream(
             "/build",
             "build the image",
@@ -145,7 +148,7 @@ class _BuildKit:
     """What BuildKit says over the API."""
 
     def __init__(self, build: Build) -> None:
-        known = steps.of(dockerfile.parse(build.dockerfile))
+        known = steps.of(build.dockerfile)
         self._solving = solve.Solving(lambda name: steps.line_of(name, known))
         # An engine that has no BuildKit may answer as the classic builder does.
         self._classic = _Classic(build)
@@ -170,7 +173,7 @@ class _Classic(classic.Reader):
     """What the classic builder says."""
 
     def __init__(self, build: Build) -> None:
-        super().__init__(steps.of(dockerfile.parse(build.dockerfile)))
+        super().__init__(steps.of(build.dockerfile))
 
 
 def has_buildkit(engine: Engine) -> bool:
@@ -225,7 +228,7 @@ def _parameters(build: Build, buildkit: bool) -> Mapping[str, str]:
 
 def _registries(build: Build) -> set[str]:
     """Return the registries of the images that a Dockerfile names as bases."""
-    bases = dockerfile.parse(build.dockerfile).bases(build.arguments)
+    bases = build.dockerfile.bases(build.arguments)
     return {registry_of(name) for name in bases}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from envkit.dockerfile import Dockerfile
 from envkit.engines.progress import Report
 
 # Gives the context as a tar archive, with these files more: name -> content.
@@ -16,7 +17,7 @@ class Build(NamedTuple):
     """An image that is to be built.
 
     Attributes:
-        dockerfile: the text of the Dockerfile.
+        dockerfile: the Dockerfile.
         dockerfile_name: what messages call it.
         root: the folder that is the context, for a builder that reads it itself.
         ignore: the rules for what of it is left out, as text of a `.dockerignore`, for such a one.
@@ -35,7 +36,7 @@ class Build(NamedTuple):
         push: whether the builder itself pushes it, instead of handing it to the engine.
     """
 
-    dockerfile: str
+    dockerfile: Dockerfile
     root: Path
     pack: Pack
     ignore: str = ""
@@ -77,7 +78,11 @@ class Builder(Protocol):
 
     @property
     def is_apart(self) -> bool:
-        """Whether it is a program of its own that has the engine's images."""
+        """Whether it is a program of its own, which needs nothing of this process."""
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether it has images of its own, so that it cannot begin with the engine's."""
 
     def build(self, build: Build, report: Report) -> Built:
         """Build an image; interrupted, it calls off what goes on in the engine.

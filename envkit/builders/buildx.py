@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from envkit import dockerfile, process, refusals
+from envkit import process, refusals
 from envkit.builders import rawjson, secret, solve, steps
 from envkit.builders.build import Build, Built
 from envkit.engines.connecting import Connecting
@@ -82,16 +82,20 @@ class Buildx:
 
     @property
     def is_apart(self) -> bool:
-        return not self._builder
+        return True
+
+    @property
+    def has_own_images(self) -> bool:
+        return bool(self._builder)
 
     def build(self, build: Build, report: Report) -> Built:
         if build.push and not build.tags:
             raise UsageError("What is pushed needs a name", "Give it one with --tag.")
-        steps.check(dockerfile.parse(build.dockerfile), build.dockerfile_name)
+        steps.check(build.dockerfile, build.dockerfile_name)
         secrets = secret.parse(build.secrets, build.root, self._environ)
         hidden = secret.values(secrets, self._environ)
         with _temporary(self._environ) as folder:
-            (folder / "Dockerfile").write_text(build.dockerfile, encoding="utf-8")
+            (folder / "Dockerfile").write_text(build.dockerfile.text, encoding="utf-8")
             # Rules beside a Dockerfile come before those of the context.
             (folder / "Dockerfile.dockerignore").write_text(build.ignore, encoding="utf-8")
             options = [*self._options(build, folder), *_secret_options(secrets)]
@@ -102,7 +106,7 @@ class Buildx:
         self, build: Build, options: list[str], hidden: tuple[str, ...], report: Report
     ) -> None:
         """Run it to its end, once more in words where it does not know `rawjson`."""
-        known = steps.of(dockerfile.parse(build.dockerfile))
+        known = steps.of(build.dockerfile)
 
         def locate(name: str) -> int | None:
             return steps.line_of(name, known)

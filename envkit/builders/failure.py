@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from envkit import dockerfile
 from envkit.builders.build import Build
 from envkit.engines import faults
 from envkit.engines.progress import Progress, Step
@@ -75,7 +74,7 @@ def may_be_stopped(said: str, progress: Progress) -> bool:
 
 
 def _no_stage(build: Build) -> EnvkitError:
-    stages = {one.name for one in dockerfile.parse(build.dockerfile).stages if one.name}
+    stages = {one.name for one in build.dockerfile.stages if one.name}
     return UsageError(
         f"{build.dockerfile_name}: there is no stage {build.target!r}",
         f"Its stages are {', '.join(sorted(stages)) or 'none'}.",
@@ -105,7 +104,7 @@ def _of_step(step: Step, said: str, build: Build) -> EnvkitError:
 
 def _no_base(step: Step, image: str, reason: str, build: Build) -> EnvkitError:
     """Return the error of a base image that cannot be had, or of a frontend."""
-    bases = dockerfile.parse(build.dockerfile).bases(build.arguments)
+    bases = build.dockerfile.bases(build.arguments)
     name = image.removeprefix("docker.io/").removeprefix("library/")
     # The classic builder writes names as the Dockerfile does, and tells the line instead.
     name = next((base for base, line in bases.items() if line == step.line), name)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from envkit.builders.build import Build, Builder
-from envkit.contexts import context
+from envkit.builders.build import Builder
 from envkit.engines.engine import Engine
 from envkit.engines.images import Image
 from envkit.engines.progress import Event
 from envkit.errors import MissingError, NoWheelError, UsageError
 from envkit.fetching.progress import Progress as Fetching
-from envkit.image import bases, content
+from envkit.image import bases, content, orders
 from envkit.image import plan as plans
 from envkit.image.assembly import REPOSITORY, Assembly
 from envkit.image.bases import Base
@@ -122,7 +121,7 @@ class Dependencies:
         """
         plan, facts = self._plan, self._engine.facts()
         own = f"{facts.os}/{facts.architecture}"
-        if self._builder.name.partition(":")[2]:
+        if self._builder.has_own_images:
             return f"The builder {self._builder.name} has images of its own"
         if any(platform != own for platform in plan.platforms):
             return f"It is built for another platform than the engine's {own}"
@@ -171,7 +170,8 @@ class Dependencies:
             arguments = dict(plan.arguments)
             if complete and _NO_INDEX in plan.dockerfile.declared:
                 arguments[_NO_INDEX] = "1"
-            self._builder.build(self._stage(place, name, arguments, folder), self._show.step)
+            order = orders.stage(plan, place, name, arguments=arguments, root=folder)
+            self._builder.build(order, self._show.step)
         self._engine.require(name)
         return name
 
@@ -207,9 +207,8 @@ class Dependencies:
         found = None if plan.options.no_cache else self._engine.inspect(name)
         if found is None:
             self._show.say(f"Building the stage {plan.foundation} with {self._builder.name}")
-            root = plan.request.project.root
-            wish = self._stage(plan.foundation, name, plan.arguments, root)
-            self._builder.build(wish, self._show.step)
+            order = orders.stage(plan, plan.foundation, name, arguments=plan.arguments)
+            self._builder.build(order, self._show.step)
             found = self._engine.require(name)
         return found
 
@@ -221,30 +220,6 @@ class Dependencies:
         texts = [[one.parent, [list(step[:2]) for step in one.instructions]] for one in beneath]
         decided = [sorted(plan.arguments.items()), sorted(self._ids.items())]
         return sha256_of_json([texts, decided, plan.context.digest if reads else "", more])
-
-    def _stage(self, stage: str, name: str, arguments: Mapping[str, str], root: Path) -> Build:
-        plan, options = self._plan, self._plan.options
-        environment = plan.request.project.environment.name
-        known = plan.context if root == plan.request.project.root else None
-
-        def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
-            found = known or context.scan(root, environment=environment)
-            return context.stream(found, extra, latest=plan.latest)
-
-        return Build(
-            dockerfile=plan.dockerfile.text,
-            root=root,
-            pack=pack,
-            ignore=context.rules(root, environment=environment),
-            target=stage,
-            arguments=arguments,
-            tags=(name,),
-            platforms=plan.platforms,
-            secrets=plan.secrets,
-            cache_from=options.cache_from,
-            no_cache=options.no_cache,
-            network=options.network,
-        )
 
     def _base_name(self) -> str:
         """Return what people call the base."""

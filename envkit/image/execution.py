@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envkit import refusals
 from envkit.beside import Beside
-from envkit.builders.build import Build, Builder, Built
-from envkit.contexts import context
+from envkit.builders.build import Builder, Built
 from envkit.engines import images
 from envkit.engines.glance import Glance
 from envkit.engines.images import Image
 from envkit.engines.pushing import Pushed
 from envkit.errors import EnvkitError
-from envkit.image import labels, record
+from envkit.image import labels, orders, record
 from envkit.image import plan as plans
 from envkit.image.plan import Plan
 from envkit.image.provided import Provided
@@ -142,6 +141,8 @@ class Execution:
             return None
         if before.beneath != plan.beneath(before.ids) or before.inputs == plan.inputs(before.ids):
             return None
+        if self._builder.has_own_images:
+            return None
         looking = Beside(lambda: self._stands(before))
         try:
             built = self._run_builder(before.handed, tags=())
@@ -242,13 +243,7 @@ class Execution:
             raise type(error)(f"{where}{error.message}", error.hint) from None
 
     def _run_builder(self, handed: str, *, tags: tuple[str, ...], push: bool = False) -> Built:
-        plan, options = self._plan, self._plan.options
-        project = plan.request.project
-        arguments = {**plan.arguments, **({plans.DEPENDENCIES: handed} if handed else {})}
-
-        def pack(extra: Mapping[str, bytes]) -> Iterator[bytes]:
-            return context.stream(plan.context, extra, latest=plan.latest)
-
+        plan = self._plan
         size = plan.context.size
         bulk = f", {bytes_text(size)} of files" if size >= _MUCH else ""
         self._show.say(f"Building {plan.tags[0]} with {self._builder.name}{bulk}")
@@ -259,27 +254,8 @@ class Execution:
                 f"  the largest is {name} ({bytes_text(largest.size)}); what an image "
                 "does without is for .dockerignore"
             )
-        return self._builder.build(
-            Build(
-                dockerfile=plan.dockerfile.text,
-                root=project.root,
-                pack=pack,
-                ignore=context.rules(project.root, environment=project.environment.name),
-                arguments=arguments,
-                labels=plan.labels,
-                tags=tags,
-                platforms=plan.platforms,
-                secrets=plan.secrets,
-                cache_from=options.cache_from,
-                cache_to=options.cache_to,
-                no_cache=options.no_cache,
-                # What the engine keeps was asked for before; what a builder keeps, only it can ask.
-                pull=options.pull and push,
-                network=options.network,
-                push=push,
-            ),
-            self._show.step,
-        )
+        order = orders.whole(plan, handed, tags=tags, push=push)
+        return self._builder.build(order, self._show.step)
 
     def _finish(
         self, built: Built, ids: Mapping[str, str], provided: Provided, *, keeps: bool

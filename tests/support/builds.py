@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from envkit.builders.build import Build
+from envkit.dockerfile import parse
 from envkit.engines.progress import Event, Progress
 
 # What was recorded of builds of the Dockerfile that is among it; a name says by which engine, and
@@ -50,7 +51,12 @@ def pack(root: Path, extra: Mapping[str, bytes]) -> Iterator[bytes]:
 def build(dockerfile: str, root: Path, **more: Any) -> Build:
     """Return a build of a Dockerfile in a folder."""
     return Build(
-        **{"dockerfile": dockerfile, "root": root, "pack": lambda extra: pack(root, extra), **more}
+        **{
+            "dockerfile": parse(dockerfile),
+            "root": root,
+            "pack": lambda extra: pack(root, extra),
+            **more,
+        }
     )
 
 
