@@ -20,6 +20,7 @@ from envkit.image.archive import Wish
 from envkit.image.bases import Base
 from envkit.image.layers import Layer
 from envkit.installation.request import Request
+from envkit.locks.lock import Lock
 from envkit.store.digest import sha256_of_json
 
 Say = Callable[[str], None]
@@ -36,6 +37,7 @@ class Assembly:
         self,
         engine: Engine,
         request: Request,
+        locks: Sequence[Lock],
         *,
         fetching: Report,
         loading: Callable[[Layer, int], None],
@@ -45,13 +47,15 @@ class Assembly:
 
         Args:
             engine: the engine that is to have them.
-            request: the groups whose locks are meant.
+            request: the groups that are meant.
+            locks: their locks.
             fetching: called with the progress of fetching.
             loading: called with a layer and how many bytes of it the engine has been handed.
             say: called with a line before what can take time.
         """
         self._engine = engine
         self._request = request
+        self._locks = locks
         self._fetching = fetching
         self._loading = loading
         self._say = say
@@ -70,7 +74,9 @@ class Assembly:
         """
         while True:
             with self._request.store.in_use(self._say):
-                parts = content.compose(self._request, base, report=self._fetching, say=self._say)
+                parts = content.compose(
+                    self._request, self._locks, base, report=self._fetching, say=self._say
+                )
                 wanted = layers.plan(content.skeleton(base), parts, content.layout(base))
                 try:
                     return self._provide(image, wanted)

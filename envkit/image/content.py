@@ -23,7 +23,7 @@ from envkit.installation.request import Request
 from envkit.installation.supply import supply
 from envkit.interpreter import Interpreter
 from envkit.locks import lock
-from envkit.locks.lock import Pin
+from envkit.locks.lock import Lock, Pin
 from envkit.quantities import count
 from envkit.store import bytecode, manifest
 from envkit.store.manifest import SITE, TREE
@@ -34,19 +34,18 @@ Say = Callable[[str], None]
 _PYTHON = f"/{ROOT}/bin/python"
 
 
-def check(request: Request, base: Base, name: str) -> None:
+def check(locks: Sequence[Lock], base: Base, name: str) -> None:
     """Make sure that a base has the Python that the locks were compiled for.
 
     Args:
-        request: the groups whose locks are meant.
+        locks: the locks.
         base: the base.
         name: what people call it.
 
     Raises:
         UsageError: it has another one.
     """
-    for group in request.groups:
-        one = lock.read(group.lock)
+    for one in locks:
         if not interpreter.satisfies(base.interpreter.version, one.python):
             raise UsageError(
                 f"{name} has Python {base.interpreter.version}, but {one.path.name} was compiled "
@@ -56,13 +55,16 @@ def check(request: Request, base: Base, name: str) -> None:
             )
 
 
-def compose(request: Request, base: Base, *, report: Report, say: Say) -> tuple[Distribution, ...]:
+def compose(
+    request: Request, locks: Sequence[Lock], base: Base, *, report: Report, say: Say
+) -> tuple[Distribution, ...]:
     """Return the distributions of an image, in the locks' order, with byte-code.
 
     What the store lacks is brought into it.
 
     Args:
-        request: the groups whose locks are meant.
+        request: the groups that are meant.
+        locks: their locks.
         base: the Python that they are for.
         report: called with the progress of fetching.
         say: called with a line before what can take time.
@@ -76,7 +78,6 @@ def compose(request: Request, base: Base, *, report: Report, say: Say) -> tuple[
     if here.lacking:
         say(f"Fetching {count(len(here.lacking), 'distribution')}")
         supply(here, report=report, say=say)
-    locks = [lock.read(group.lock) for group in request.groups]
     there = here._replace(
         interpreter=base.interpreter, pins=lock.select(locks, base.interpreter.markers)
     )

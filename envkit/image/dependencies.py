@@ -107,7 +107,7 @@ class Dependencies:
         foundation = self._foundation()
         name, store = self._base_name(), plan.request.store
         base = bases.ask(self._engine, foundation, name=name, cache=store.interpreters)
-        content.check(plan.request, base, name)
+        content.check(plan.locks, base, name)
         kind, provided = "pip", ""
         if wish != "pip":
             kind, provided = self._from_store(foundation, base)
@@ -135,6 +135,7 @@ class Dependencies:
                 assembly = Assembly(
                     self._engine,
                     self._plan.request,
+                    self._plan.locks,
                     fetching=self._show.fetching,
                     loading=self._show.loading,
                     say=self._show.say,
@@ -177,8 +178,7 @@ class Dependencies:
 
     def _fill(self, folder: Path, base: Base) -> bool:
         """Put the lock and its archives into a folder; return whether pip needs nothing else."""
-        request = self._plan.request
-        locks = [lock.read(group.lock) for group in request.groups]
+        request, locks = self._plan.request, self._plan.locks
         pins = lock.select(locks, base.interpreter.markers)
         here = installation.find_interpreter(
             request.project, locks, request.store, request.environ, self._show.say

@@ -19,6 +19,7 @@ from envkit.errors import UsageError
 from envkit.image import labels
 from envkit.installation.request import Request
 from envkit.locks import inputs, lock
+from envkit.locks.lock import Lock
 from envkit.project import Project
 from envkit.store.digest import sha256_of_json
 
@@ -94,7 +95,8 @@ class Plan(NamedTuple):
         platforms: what it is built for; the engine's own if there is none.
         secrets: the secrets of the build.
         context: what of the project's folder it is made from.
-        lock: the digest of its lock.
+        locks: its locks.
+        lock: the digest of the first, which is the one that the Dockerfile has.
         foundation: what its distributions stand on: a stage, or the name of an image; empty where
             the Dockerfile has no place for distributions that are handed in.
         images: the images that the Dockerfile names.
@@ -110,6 +112,7 @@ class Plan(NamedTuple):
     platforms: tuple[str, ...]
     secrets: tuple[str, ...]
     context: Context
+    locks: tuple[Lock, ...]
     lock: str
     foundation: str
     images: tuple[str, ...]
@@ -170,8 +173,9 @@ def make(request: Request, options: Options) -> Plan:
     project = request.project
     settings = project.config.image
     asking = Beside(lambda: git.source(project.root))
-    for group in request.groups:
-        inputs.check_fresh(project, group, lock.read(group.lock))
+    locks = tuple(lock.read(group.lock) for group in request.groups)
+    for group, one in zip(request.groups, locks, strict=True):
+        inputs.check_fresh(project, group, one)
     dockerfile = dockerfiles.parse(_read(project.root / DOCKERFILE))
     arguments = _arguments(project, dockerfile, options)
     home = Home(project.root, request.store)
@@ -206,6 +210,7 @@ def make(request: Request, options: Options) -> Plan:
         platforms=platforms,
         secrets=(*settings.secrets, *options.secrets),
         context=context,
+        locks=locks,
         lock=lock_digest,
         foundation=_foundation(dockerfile, arguments),
         images=dockerfile.images(arguments),
