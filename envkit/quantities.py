@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from envkit.errors import UsageError
 
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -11,6 +13,12 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "day": 86400, "w"
 def count(number: int, noun: str, many: str = "") -> str:
     """Return a number with its noun: "1 distribution", "3 distributions", "2 entries"."""
     return f"{number} {noun if number == 1 else many or noun + 's'}"
+
+
+def few(things: Iterable[object], most: int = 5) -> str:
+    """Return the first of some things in a line, with a sign if there are more."""
+    names = [str(one) for one in things]
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def bytes_text(number: float) -> str:

@@ -22,7 +22,6 @@ from envkit.image.plan import Options, Plan
 from envkit.installation.request import Request
 from envkit.project import DEFAULT_GROUP
 from envkit.quantities import bytes_text, count, seconds_text, whole_seconds_text
-from envkit.store import layout
 
 if TYPE_CHECKING:
     from envkit.fetching.progress import Progress as Fetching
@@ -42,13 +41,7 @@ def build_here() -> int:
 def request_here(*, offline: bool = False) -> Request:
     """Return the request for the image of the project in this folder."""
     found = project.find(Path.cwd(), os.environ)
-    return Request(
-        project=found,
-        groups=(found.group(DEFAULT_GROUP),),
-        store=layout.locate(found.config.store, os.environ),
-        environ=os.environ,
-        offline=offline,
-    )
+    return Request.of(found, (found.group(DEFAULT_GROUP),), os.environ, offline=offline)
 
 
 # What engines write before the words of a Dockerfile, and envkit before names.

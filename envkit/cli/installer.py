@@ -49,15 +49,8 @@ def request_for(
     revision: str = "",
 ) -> Request:
     """Return the request for groups of a project, with this process's environment."""
-    return Request(
-        project=found,
-        groups=groups,
-        store=layout.locate(found.config.store, os.environ),
-        environ=os.environ,
-        offline=offline,
-        overridden=overridden,
-        replace=replace,
-        revision=revision,
+    return Request.of(found, groups, os.environ, offline=offline)._replace(
+        overridden=overridden, replace=replace, revision=revision
     )
 
 

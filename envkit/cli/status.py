@@ -14,7 +14,6 @@ from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
 from envkit.installation.request import Request
 from envkit.status import Status
-from envkit.store import layout
 
 # More paths than this are summed up.
 _FEW = 20
@@ -29,13 +28,7 @@ def status(as_json: bool) -> int:
     change it by hand?
     """
     found = project.find(Path.cwd(), os.environ)
-    request = Request(
-        project=found,
-        groups=plans.installed_groups(found),
-        store=layout.locate(found.config.store, os.environ),
-        environ=os.environ,
-        offline=True,
-    )
+    request = Request.of(found, plans.installed_groups(found), os.environ, offline=True)
     result = inspection.inspect(request)
     if as_json:
         click.echo(render.as_json({"good": result.good, **result._asdict()}))

@@ -14,6 +14,7 @@ from envkit.fetching.progress import Progress
 from envkit.interpreter import Interpreter
 from envkit.locks.formats import control
 from envkit.locks.lock import Pin
+from envkit.quantities import few
 from envkit.store import digest
 
 # What `--progress-bar raw` prints, in bytes (pip's documentation of that option).
@@ -91,8 +92,7 @@ class Batch:
         if pip.hides_cause(completed):
             completed = self._pip([*arguments, "-vv"])
         if completed.returncode:
-            names = ", ".join(map(str, pins[:3])) + (" …" if len(pins) > 3 else "")
-            raise pip.explain(completed, f"Fetching {names} failed")
+            raise pip.explain(completed, f"Fetching {few(pins, 3)} failed")
         by_hash = {digest: pin for pin in pins for digest in pin.hashes}
         found = []
         for path in sorted(target.iterdir()):

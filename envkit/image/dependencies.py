@@ -25,6 +25,7 @@ from envkit.image.provided import Provided
 from envkit.installation import plan as installation
 from envkit.installation import wheelhouse
 from envkit.locks import lock
+from envkit.quantities import few
 from envkit.store.digest import sha256_of_json
 
 # What the stage is called, as an image, that distributions stand on.
@@ -191,10 +192,9 @@ class Dependencies:
         (folder / _WHEELHOUSE).mkdir()
         for archive in archives.values():
             os.link(archive, folder / _WHEELHOUSE / archive.name)
-        others = [str(pin) for pin in pins if archives.get(pin, _NOTHING).suffix != ".whl"]
+        others = [pin for pin in pins if archives.get(pin, _NOTHING).suffix != ".whl"]
         if others:
-            names = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
-            self._show.say(f"No wheel of {names}: pip asks an index in the image")
+            self._show.say(f"No wheel of {few(others)}: pip asks an index in the image")
         return not others
 
     def _foundation(self) -> Image:

@@ -21,6 +21,7 @@ from envkit.installation import choice
 from envkit.installation.request import Request
 from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
+from envkit.quantities import few
 from envkit.store.layout import Store
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ def fetch(
 def _refuse_building(left: Sequence[Pin], interpreter: Interpreter) -> None:
     """Refuse what only a pip of the interpreter could bring, where that is not on this machine."""
     if left and not interpreter.executable:
-        names = ", ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
         raise NoWheelError(
-            f"There is no wheel of {names} for the Python {interpreter.version} there"
+            f"There is no wheel of {few(left)} for the Python {interpreter.version} there"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from envkit.project import DEFAULT_GROUP, Group, Project
+from envkit.store import layout
 from envkit.store.layout import Store
 
 
@@ -32,6 +33,23 @@ class Request(NamedTuple):
     overridden: bool = False
     replace: bool = False
     revision: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        project: Project,
+        groups: tuple[Group, ...],
+        environ: Mapping[str, str],
+        *,
+        offline: bool = False,
+    ) -> Request:
+        """Return the request for groups of a project, with the store that its settings name.
+
+        Raises:
+            UsageError: they name none, and there is no home folder to have one in.
+        """
+        store = layout.locate(project.config.store, environ)
+        return cls(project, groups, store, environ, offline)
 
     @property
     def has_project(self) -> bool:

@@ -12,6 +12,7 @@ from envkit.installation import choice, downloads
 from envkit.installation.plan import Plan
 from envkit.locks.lock import Pin
 from envkit.mutex import Claims
+from envkit.quantities import few
 from envkit.store import borrowed, bytecode
 from envkit.store.layout import Store
 
@@ -100,5 +101,4 @@ def _copy(chosen: Plan, pin: Pin, theirs: Store, draft: Path) -> None:
 
 
 def _offline(left: Sequence[Pin]) -> ToolError:
-    names = ", ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
-    return ToolError(f"The store lacks {names}", "Run it once without --offline.")
+    return ToolError(f"The store lacks {few(left)}", "Run it once without --offline.")
