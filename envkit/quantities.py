@@ -46,6 +46,17 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def utc_text(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as RFC 3339 has it: "2020-01-01T00:00:00Z".
+
+    Raises:
+        ValueError, OverflowError, OSError: no calendar has it.
+    """
+    from datetime import datetime, timezone
+
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def parse_bytes(text: str) -> int:
     """Return the number of bytes that a text means: "500 MB", "20GB" (powers of 1000).
 

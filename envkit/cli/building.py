@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # So much of a step's name is shown in one line.
 _NAME = 80
 
+# What engines write before the words of a Dockerfile, and envkit before names.
+_WRAPPINGS = re.compile(r"^envkit: |^RUN (?=\|)|^\|\d+ .*?(?=/bin/sh -c )|/bin/sh -c (#\(nop\) +)?")
+
 
 def build_here() -> int:
     """Do what `envkit build` does in this folder without options."""
@@ -42,10 +45,6 @@ def request_here(*, offline: bool = False) -> Request:
     """Return the request for the image of the project in this folder."""
     found = project.find(Path.cwd(), os.environ)
     return Request.of(found, (found.group(DEFAULT_GROUP),), os.environ, offline=offline)
-
-
-# What engines write before the words of a Dockerfile, and envkit before names.
-_WRAPPINGS = re.compile(r"^envkit: |^RUN (?=\|)|^\|\d+ .*?(?=/bin/sh -c )|/bin/sh -c (#\(nop\) +)?")
 
 
 class Building:

@@ -51,6 +51,6 @@ class Connecting:
     def __enter__(self) -> Connecting:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._engine:
             self._engine.client.close()

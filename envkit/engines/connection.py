@@ -71,7 +71,7 @@ class Connection:
     def __enter__(self: C) -> C:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.client.close()
 
     def credentials(self, registries: Iterable[str]) -> Mapping[str, str]:

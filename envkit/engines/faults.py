@@ -171,13 +171,17 @@ def is_slow(error: BaseException) -> bool:
     return any(isinstance(one, slow) for one in _causes(error))
 
 
-def said_by_engine(text: str, what: str) -> EnvkitError | None:
+def said_by_engine(text: str, what: str, *, image: str = "") -> EnvkitError | None:
     """Return the error that an engine's words mean wherever they are met; None for no such one.
 
     Args:
         text: the engine's words.
-        what: what it was to do.
+        what: what it was to do: "push 'host/app'".
+        image: the image that it told of a registry's answer about, if it did.
     """
+    found = _said_by_registry(text, image, what) if image else None
+    if found:
+        return found
     low = text.lower()
     if any(words in low for words in _FULL):
         return RefusedError(
@@ -188,14 +192,23 @@ def said_by_engine(text: str, what: str) -> EnvkitError | None:
     return None
 
 
-def said_by_registry(text: str, reference: str, what: str) -> EnvkitError | None:
-    """Return the error that a registry's answer means, as the engine tells of it; None for none.
+def is_unreachable(text: str) -> bool:
+    """Return whether an engine's words mean that it could not reach a registry."""
+    low = text.lower()
+    return any(words in low for words in _UNREACHABLE) or low.endswith("eof")
 
-    Args:
-        text: the engine's words.
-        reference: the image.
-        what: what was to be done: "push 'host/app'".
+
+def registry_of(reference: str) -> str:
+    """Return the host of an image's registry; the first part of a name, if it looks like one.
+
+    Source: "Image reference grammar" (distribution/reference).
     """
+    first, slash, _ = reference.partition("/")
+    is_host = slash and ("." in first or ":" in first or first == "localhost")
+    return first if is_host else "docker.io"
+
+
+def _said_by_registry(text: str, reference: str, what: str) -> EnvkitError | None:
     low, told = text.lower(), _one_line(text)
     host = registry_of(reference)
     if any(words in low for words in _UNAUTHORIZED):
@@ -218,33 +231,14 @@ def said_by_registry(text: str, reference: str, what: str) -> EnvkitError | None
     return None
 
 
-def is_unreachable(text: str) -> bool:
-    """Return whether an engine's words mean that it could not reach a registry."""
-    low = text.lower()
-    return any(words in low for words in _UNREACHABLE) or low.endswith("eof")
-
-
-def registry_of(reference: str) -> str:
-    """Return the host of an image's registry; the first part of a name, if it looks like one.
-
-    Source: "Image reference grammar" (distribution/reference).
-    """
-    first, slash, _ = reference.partition("/")
-    is_host = slash and ("." in first or ":" in first or first == "localhost")
-    return first if is_host else "docker.io"
-
-
 def _refusal(error: Exception, what: str, missing: str, pulled: str) -> EnvkitError:
     """Return the error of a request that the engine answered by refusing it."""
     status = getattr(error, "status_code", None)
     text = str(getattr(error, "explanation", "") or error)
     if status == 404 and missing:
         return MissingError(missing, ABSENT_HINT if pulled else "")
-    found = said_by_registry(text, pulled, what) if pulled else None
-    return (
-        found
-        or said_by_engine(text, what)
-        or ToolError(f"The Docker Engine could not {what}: {_one_line(text)}")
+    return said_by_engine(text, what, image=pulled) or ToolError(
+        f"The Docker Engine could not {what}: {_one_line(text)}"
     )
 
 

@@ -64,8 +64,5 @@ def failure(said: str, name: str, what: str) -> EnvkitError:
     """
     if any(words in said.lower() for words in _ABSENT):
         return absent(name)
-    return (
-        faults.said_by_registry(said, name, what)
-        or faults.said_by_engine(said, what)
-        or ToolError(f"Could not {what}: {said}")
-    )
+    found = faults.said_by_engine(said, what, image=name)
+    return found or ToolError(f"Could not {what}: {said}")

@@ -90,9 +90,5 @@ class Pushing:
     def _failure(self, said: str) -> Exception:
         from envkit.engines import faults
 
-        found = faults.said_by_registry(said, self._name, self._what)
-        return (
-            found
-            or faults.said_by_engine(said, self._what)
-            or ToolError(f"Could not {self._what}: {said}")
-        )
+        found = faults.said_by_engine(said, self._what, image=self._name)
+        return found or ToolError(f"Could not {self._what}: {said}")

@@ -23,6 +23,7 @@ from envkit.engines import images
 from envkit.engines.images import Blob, Image
 from envkit.image import layers
 from envkit.image.layers import TIME, Layer
+from envkit.quantities import utc_text
 from envkit.store.digest import sha256_of
 
 _CHUNK = 1 << 20
@@ -195,7 +196,7 @@ def _config(wish: Wish, blobs: Sequence[Blob]) -> bytes:
     said: dict[str, Any] = {
         "architecture": base.architecture,
         "os": base.os,
-        "created": _time(TIME),
+        "created": utc_text(TIME),
         "config": {**base.config, "Labels": labels},
         "rootfs": {"type": "layers", "diff_ids": [*base.layers, *(one.layer for one in blobs)]},
         "history": [*_inherited(wish), *map(_entry, wish.layers)],
@@ -204,7 +205,7 @@ def _config(wish: Wish, blobs: Sequence[Blob]) -> bytes:
 
 
 def _entry(layer: Layer) -> Mapping[str, Any]:
-    return {"created": _time(TIME), "created_by": f"envkit: {layer.title}", "comment": "envkit"}
+    return {"created": utc_text(TIME), "created_by": f"envkit: {layer.title}", "comment": "envkit"}
 
 
 def _inherited(wish: Wish) -> Sequence[Mapping[str, Any]]:
@@ -214,16 +215,10 @@ def _inherited(wish: Wish) -> Sequence[Mapping[str, Any]]:
     """
     made = images.makers(wish.history, len(wish.base.layers))
     if made is None:
-        return [{"created": _time(TIME), "created_by": "the base"}] * len(wish.base.layers)
+        return [{"created": utc_text(TIME), "created_by": "the base"}] * len(wish.base.layers)
     return [_made(one, empty=one not in made) for one in reversed(wish.history)]
 
 
 def _made(one: images.Layer, *, empty: bool) -> Mapping[str, Any]:
-    entry = {"created": _time(one.created), "created_by": one.command}
+    entry = {"created": utc_text(one.created), "created_by": one.command}
     return {**entry, "empty_layer": True} if empty else entry
-
-
-def _time(seconds: int) -> str:
-    from datetime import datetime, timezone
-
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from envkit.errors import UsageError
 from envkit.git import Source
 from envkit.project import Project
+from envkit.quantities import utc_text
+from envkit.store.digest import sha256_of
 
 # Ours: the sha256 of the lock that the image has the distributions of, of the code in it, and of
 # the Dockerfile.
@@ -73,18 +74,15 @@ def digest(file: Path) -> str:
         UsageError: there is no such file, or it cannot be read.
     """
     try:
-        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+        return f"sha256:{sha256_of(file.read_bytes())}"
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _time(environ: Mapping[str, str]) -> str:
-    from datetime import datetime, timezone
-
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
     try:
-        found = datetime.fromtimestamp(int(epoch or time.time()), timezone.utc)
+        return utc_text(int(epoch or time.time()))
     except (ValueError, OverflowError, OSError):
         message = f"SOURCE_DATE_EPOCH: {epoch!r} is no time"
         raise UsageError(message, "It is a number of seconds since 1970.") from None
-    return found.strftime("%Y-%m-%dT%H:%M:%SZ")

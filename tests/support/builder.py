@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from threading import Thread
-from types import TracebackType
 
 _DONE = b'{"stream":"Successfully built 0123456789ab\\n"}\n'
 
@@ -36,12 +35,7 @@ class Builder:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping
 from email.message import Message
 from http import HTTPStatus
-from types import TracebackType
 from urllib.parse import urlsplit
 
 # Seconds within which the server notices that it is to stop, and for which a host is waited for.
@@ -44,12 +43,7 @@ class Proxy:
         self._cleanup.callback(self._server.shutdown)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._cleanup.close()
 
     @property

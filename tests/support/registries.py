@@ -12,7 +12,6 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 
 from .makes import UnavailableError, cache
 
@@ -60,12 +59,7 @@ class Registry:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.vanish()
 
     def vanish(self) -> None:
