@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from envkit.errors import UsageError
 from envkit.quantities import parse_bytes, parse_seconds
-
-T = TypeVar("T")
+from envkit.tables import Layer, Table, read_toml
 
 Compile = Literal["background", "now", "off"]
 Link = Literal["hardlink", "copy"]
+Order = Literal["PCI_BUS_ID", "FASTEST_FIRST"]
+Count = int | Literal["all"]
 
 _LINKS: tuple[Link, ...] = ("hardlink", "copy")
 _COMPILES: tuple[Compile, ...] = ("background", "now", "off")
+_ORDERS: tuple[Order, ...] = ("PCI_BUS_ID", "FASTEST_FIRST")
 
 
 class ImageConfig(NamedTuple):
@@ -44,6 +46,41 @@ class ImageConfig(NamedTuple):
     args: Mapping[str, str] = {}
 
 
+class GpuConfig(NamedTuple):
+    """`[tool.envkit.gpu]`: which GPUs the project's processes may see, however they are started.
+
+    Attributes:
+        count: how many GPUs a run takes, leased for as long as it lasts; None: none is leased.
+        devices: which GPUs are meant, by index, UUID or the beginning of one that is unique, or
+            UUID of a MIG instance, in the order in which programs are to number them; None: all.
+        order: what indices count (CUDA C++ Programming Guide, CUDA_DEVICE_ORDER).
+        memory_growth: whether frameworks take memory as they need it, rather than all at once;
+            None leaves that to them.
+        wait: how long a run waits for GPUs that are taken, such as "2h".
+        leases: the folder in which leases are kept; None: the machine's, or else the user's own.
+    """
+
+    # A tuple has a method of that name, which nobody needs here.
+    count: Count | None = None  # type: ignore[assignment]
+    devices: tuple[str, ...] | None = None
+    order: Order = "PCI_BUS_ID"
+    memory_growth: bool | None = None
+    wait: str = "0s"
+    leases: Path | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is said of what processes may see."""
+        return self._replace(wait="0s", leases=None) != GpuConfig()
+
+    @property
+    def mask(self) -> str | None:
+        """What a process without a lease sees, as in CUDA_VISIBLE_DEVICES; None: what it finds."""
+        if self.count is not None:
+            return ""
+        return None if self.devices is None else ",".join(self.devices)
+
+
 class Config(NamedTuple):
     """Everything that can be set.
 
@@ -57,6 +94,7 @@ class Config(NamedTuple):
         cache_age: how long the store keeps what no project uses any more, such as "30d".
         cache_size: the size of the store above which that goes sooner, such as "20GB".
         image: how the image is built.
+        gpu: which GPUs may be seen.
         sources: where the value of each key came from: a file and key, a variable, an option;
             keys that have their default are not there.
     """
@@ -70,15 +108,17 @@ class Config(NamedTuple):
     cache_age: str
     cache_size: str
     image: ImageConfig
+    gpu: GpuConfig
     sources: Mapping[str, str]
 
     def items(self) -> Iterator[tuple[str, Any, str]]:
         """Yield each setting's name in `[tool.envkit]`, its value, and where that came from."""
         for key in _KEYS:
-            if key != _IMAGE:
+            if key not in _TABLES:
                 yield key, getattr(self, key), self.source(key)
-        for key, value in self.image._asdict().items():
-            yield f"{_IMAGE}.{key}", value, self.source(f"{_IMAGE}.{key}")
+        for table in _TABLES:
+            for key, value in getattr(self, table)._asdict().items():
+                yield f"{table}.{key}", value, self.source(f"{table}.{key}")
 
     def source(self, key: str) -> str:
         """Return where the value of a key came from."""
@@ -90,13 +130,23 @@ class Config(NamedTuple):
         return self._replace(**{key: value, "sources": sources})
 
 
-# The keys that a variable overrides.
-_VARIABLES = ("python", "store", "link", "compile", "cache_age", "cache_size")
+# The keys that a variable overrides, and the variable.
+_VARIABLES = {
+    key: f"ENVKIT_{key.replace('.', '_').upper()}"
+    for key in ("python", "store", "link", "compile", "cache_age", "cache_size", "gpu.leases")
+}
 
 _KEYS = tuple(key for key in Config._fields if key != "sources")
 
-# The key whose value is a table of its own.
-_IMAGE = "image"
+# The keys whose values are tables of their own.
+_TABLES = ("image", "gpu")
+
+# The machine's own settings, which stand above a project's and a user's; or where this says.
+_MACHINE_FILE = "/etc/envkit/config.toml"
+_MACHINE_VARIABLE = "ENVKIT_MACHINE_CONFIG"
+
+# A project cannot know where a machine keeps leases.
+_PROJECTS_GPU_KEYS = tuple(key for key in GpuConfig._fields if key != "leases")
 
 # What images are called, without a tag: a registry's host perhaps, then components ("Image
 # reference grammar", distribution/reference).
@@ -115,33 +165,25 @@ PLATFORM = r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?"
 _APT = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?"
 _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
 
+# As nvidia-smi -L has them, or their beginnings.
+_UUID = r"(GPU|MIG)-[0-9a-zA-Z/-]+"
+_DEVICES_HINT = 'must be a list such as [0, 2] or ["GPU-8932f937"], each of one kind and once'
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says.
 
-    Raises:
-        UsageError: it cannot be read or is not TOML; the message has the line.
+def overriding_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the user's and the machine's own files, which need not exist; the last one decides.
+
+    Source for the user's: XDG Base Directory Specification, $XDG_CONFIG_HOME.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise UsageError(f"{path}: its tables and lists are nested too deeply") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+    return (
+        Path(home, "envkit", "config.toml"),
+        Path(environ.get(_MACHINE_VARIABLE) or _MACHINE_FILE),
+    )
 
 
 def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) -> Config:
-    """Return the settings of a project.
+    """Return the settings of a project, and what a user's and a machine's files say above them.
 
     Args:
         table: what `[tool.envkit]`, or the whole of `envkit.toml`, says.
@@ -151,8 +193,17 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
     Raises:
         UsageError: an unknown key, a value of the wrong type, or one that is not among the choices.
     """
-    reader = _Reader(table, file, environ)
+    project = Layer(table, file, file.name)
+    above = [
+        Layer(read_toml(one), one, str(one)) for one in overriding_files(environ) if one.is_file()
+    ]
+    variables = {
+        key: (name, environ[name]) for key, name in _VARIABLES.items() if environ.get(name)
+    }
+    reader = Table([project], variables)
     reader.refuse_unknown(_KEYS)
+    reader.table("gpu").refuse_unknown(_PROJECTS_GPU_KEYS)
+    Table(above).refuse_unknown(("gpu",))
     return Config(
         python=reader.text("python"),
         groups=reader.names("groups", ("default",)),
@@ -162,12 +213,13 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         editable=reader.flag("editable"),
         cache_age=reader.quantity("cache_age", parse_seconds, "30d"),
         cache_size=reader.quantity("cache_size", parse_bytes, "20GB"),
-        image=_image(reader.table(_IMAGE)),
+        image=_image(reader.table("image")),
+        gpu=_gpu(Table([project, *above], variables, sources=reader.sources).table("gpu")),
         sources=reader.sources,
     )
 
 
-def _image(reader: _Reader) -> ImageConfig:
+def _image(reader: Table) -> ImageConfig:
     reader.refuse_unknown(ImageConfig._fields)
     return ImageConfig(
         name=reader.matching("name", IMAGE_NAME, _IMAGE_NAME_HINT),
@@ -181,130 +233,59 @@ def _image(reader: _Reader) -> ImageConfig:
     )
 
 
-class _Reader:
-    """Reads one table, keeping where each value was found.
+def _gpu(reader: Table) -> GpuConfig:
+    reader.refuse_unknown(GpuConfig._fields)
+    devices = reader.value("devices", _DEVICES_HINT, _are_devices)
+    return GpuConfig(
+        count=reader.value("count", 'must be a number, or "all"', _is_count),
+        devices=None if devices is None else tuple(map(str, devices)),
+        order=reader.choice("order", _ORDERS),
+        memory_growth=reader.flag("memory_growth"),
+        wait=reader.quantity("wait", parse_seconds, "0s"),
+        leases=reader.path("leases"),
+    )
 
-    Attributes:
-        sources: key -> the place its value came from.
+
+def parse_devices(text: str) -> tuple[str, ...]:
+    """Return the devices that a text names, as in "0,2" or "GPU-8932f937"; none if it is empty.
+
+    Raises:
+        UsageError: it is no list of devices.
     """
-
-    def __init__(
-        self,
-        table: Mapping[str, Any],
-        file: Path,
-        environ: Mapping[str, str],
-        prefix: str = "",
-        sources: dict[str, str] | None = None,
-    ) -> None:
-        self._table = table
-        self._file = file
-        self._environ = environ
-        self._prefix = prefix
-        self.sources = {} if sources is None else sources
-
-    def refuse_unknown(self, known: tuple[str, ...]) -> None:
-        for key in self._table:
-            if key not in known:
-                import difflib
-
-                nearest = difflib.get_close_matches(key, known, n=1)
-                hint = f"Did you mean {nearest[0]}?" if nearest else f"Known: {_join(known)}."
-                raise UsageError(f"{self._where(key)}: unknown key", hint)
-
-    def table(self, key: str) -> _Reader:
-        value = self._find(key)
-        if value is not None and not isinstance(value, dict):
-            raise UsageError(f"{self._where(key)}: must be a table")
-        return _Reader(value or {}, self._file, self._environ, f"{key}.", self.sources)
-
-    def text(self, key: str) -> str | None:
-        value = self._find(key)
-        if value is None or (isinstance(value, str) and value and "\0" not in value):
-            return value
-        raise UsageError(f"{self._source(key)}: must be text, in quotes")
-
-    def matching(self, key: str, pattern: str, complaint: str) -> str | None:
-        value = self.text(key)
-        if value is None or re.fullmatch(pattern, value):
-            return value
-        raise UsageError(f"{self._source(key)}: {value!r} {complaint}")
-
-    def matches(self, key: str, pattern: str, complaint: str) -> tuple[str, ...]:
-        values = self.names(key, ())
-        for value in values:
-            if not re.fullmatch(pattern, value):
-                raise UsageError(f"{self._source(key)}: {value!r} {complaint}")
-        return values
-
-    def texts(self, key: str) -> Mapping[str, str]:
-        value = self._find(key)
-        if value is None:
-            return {}
-        if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-            return value
-        raise UsageError(
-            f'{self._source(key)}: must be a table of texts, as in {{ key = "value" }}'
-        )
-
-    def path(self, key: str) -> Path | None:
-        value = self.text(key)
-        try:
-            return None if value is None else self._file.parent / Path(value).expanduser()
-        except RuntimeError:
-            raise UsageError(
-                f"{self._source(key)}: {value}: there is no such home folder"
-            ) from None
-
-    def quantity(self, key: str, parse: Callable[[str], int], default: str) -> str:
-        value = self.text(key)
-        if value is None:
-            return default
-        try:
-            parse(value)
-        except UsageError as error:
-            raise UsageError(f"{self._source(key)}: {error.message}") from None
-        return value
-
-    def flag(self, key: str) -> bool | None:
-        value = self._find(key)
-        if value is None or isinstance(value, bool):
-            return value
-        raise UsageError(f"{self._source(key)}: must be true or false")
-
-    def names(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self._find(key)
-        if value is None:
-            return default
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise UsageError(f'{self._source(key)}: must be a list, as in ["one", "two"]')
-
-    def choice(self, key: str, choices: tuple[T, ...]) -> T:
-        value = self._find(key)
-        if value is None:
-            return choices[0]
-        for choice in choices:
-            if value == choice:
-                return choice
-        raise UsageError(f"{self._source(key)}: {value!r} is not one of {_join(choices)}")
-
-    def _find(self, key: str) -> Any:
-        variable = f"ENVKIT_{key.upper()}"
-        if not self._prefix and key in _VARIABLES and self._environ.get(variable):
-            self.sources[key] = f"${variable}"
-            return self._environ[variable]
-        if key in self._table:
-            self.sources[self._prefix + key] = self._where(key)
-            return self._table[key]
-        return None
-
-    def _source(self, key: str) -> str:
-        return self.sources[self._prefix + key]
-
-    def _where(self, key: str) -> str:
-        tool = "tool.envkit." if self._file.name == "pyproject.toml" else ""
-        return f"{self._file.name}: {tool}{self._prefix}{key}"
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    values = [int(word) if word.isdecimal() else word for word in words]
+    if not _are_devices(values):
+        raise UsageError(f"{text!r} is no list of GPUs", "As in 0,2 or GPU-8932f937,GPU-1be0ab2c.")
+    return tuple(map(str, values))
 
 
-def _join(names: tuple[object, ...]) -> str:
-    return ", ".join(sorted(map(str, names)))
+def parse_count(text: str) -> Count:
+    """Return the number of GPUs that a text means, as in "2" or "all".
+
+    Raises:
+        UsageError: it means none.
+    """
+    if text != "all" and not text.isdecimal():
+        raise UsageError(f"{text!r} is no number of GPUs", 'A number, or "all".')
+    return "all" if text == "all" else int(text)
+
+
+def _are_devices(value: object) -> bool:
+    """Return whether this is a list of devices of which programs see all.
+
+    Indices and UUIDs do not mix, one that comes twice hides all, and what stands behind one that
+    is no device counts for nothing (CUDA C++ Programming Guide, CUDA_VISIBLE_DEVICES).
+    """
+    if not isinstance(value, list) or len(set(map(str, value))) != len(value):
+        return False
+    if all(_is_number(one) for one in value):
+        return True
+    return all(isinstance(one, str) and re.fullmatch(_UUID, one) for one in value)
+
+
+def _is_count(value: object) -> bool:
+    return value == "all" or _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

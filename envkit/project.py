@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from envkit.config import Config, load, read_toml
+from envkit.config import Config, load
 from envkit.errors import UsageError
+from envkit.tables import read_toml
 
 DEFAULT_GROUP = "default"
 

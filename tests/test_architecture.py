@@ -34,6 +34,7 @@ LAYERS = (
         "mutex",
         "process",
         "quantities",
+        "tables",
         "tar",
         "versions",
     },

@@ -144,7 +144,8 @@ def _wish(root: Path, requirements: tuple[str, ...], python: str | None) -> Wish
 
 def _unconfigured(root: Path) -> Project:
     """Return the project that a folder without settings will be, as far as it can be told."""
-    from envkit.config import load, read_toml
+    from envkit.config import load
+    from envkit.tables import read_toml
 
     file = root / "pyproject.toml"
     return Project(

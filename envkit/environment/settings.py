@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from envkit.config import read_toml
 from envkit.environment import stamp
 from envkit.store.layout import write_whole
+from envkit.tables import read_toml
 
 
 class Reader:

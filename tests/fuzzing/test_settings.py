@@ -83,7 +83,7 @@ def test_the_files_of_a_project(pyproject: bytes, own: bytes | None) -> None:
 def test_values_of_any_type(table: dict[str, Any]) -> None:
     with contextlib.suppress(EnvkitError):
         found = config.load(table, file=Path("/p/envkit.toml"), environ={})
-        assert {key for key, _, _ in found.items()} >= table.keys() - {"image"}
+        assert {key for key, _, _ in found.items()} >= table.keys() - {"image", "gpu"}
 
 
 @given(st.dictionaries(st.sampled_from([*config.ImageConfig._fields, "nonsense"]), values))
@@ -91,6 +91,13 @@ def test_values_of_any_type_for_the_image(table: dict[str, Any]) -> None:
     with contextlib.suppress(EnvkitError):
         found = config.load({"image": table}, file=Path("/p/envkit.toml"), environ={})
         assert {key for key, _, _ in found.items()} >= {f"image.{key}" for key in table}
+
+
+@given(st.dictionaries(st.sampled_from([*config.GpuConfig._fields, "nonsense"]), values))
+def test_values_of_any_type_for_gpus(table: dict[str, Any]) -> None:
+    with contextlib.suppress(EnvkitError):
+        found = config.load({"gpu": table}, file=Path("/p/envkit.toml"), environ={})
+        assert {key for key, _, _ in found.items()} >= {f"gpu.{key}" for key in table}
 
 
 @given(texts | awkward | st.text("0123456789.<>=!~*, rc", max_size=12))
