@@ -81,6 +81,45 @@ class GpuConfig(NamedTuple):
         return None if self.devices is None else ",".join(self.devices)
 
 
+class GpuOptions(NamedTuple):
+    """What the command line says of GPUs, above all files.
+
+    Attributes:
+        count: how many a run takes; None if it does not say.
+        devices: which are meant; None if it does not say.
+        wait: how long a run waits for them; None if it does not say.
+    """
+
+    count: Count | None = None  # type: ignore[assignment]
+    devices: tuple[str, ...] | None = None
+    wait: str | None = None
+
+    @classmethod
+    def parse(cls, count: str | None, devices: str | None, wait: str | None) -> GpuOptions:
+        """Return what the words of the command line mean.
+
+        Raises:
+            UsageError: they mean nothing.
+        """
+        if wait is not None:
+            parse_seconds(wait)
+        return cls(
+            count=None if count is None else _parse_count(count),
+            devices=None if devices is None else _parse_devices(devices),
+            wait=wait,
+        )
+
+    def over(self, config: GpuConfig) -> GpuConfig:
+        """Return settings with what is said here above them."""
+        said = {name: value for name, value in self._asdict().items() if value is not None}
+        return config._replace(**said)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether it says which GPUs are meant, or how many."""
+        return self.count is not None or self.devices is not None
+
+
 class Config(NamedTuple):
     """Everything that can be set.
 
@@ -246,12 +285,8 @@ def _gpu(reader: Table) -> GpuConfig:
     )
 
 
-def parse_devices(text: str) -> tuple[str, ...]:
-    """Return the devices that a text names, as in "0,2" or "GPU-8932f937"; none if it is empty.
-
-    Raises:
-        UsageError: it is no list of devices.
-    """
+def _parse_devices(text: str) -> tuple[str, ...]:
+    """Return the devices that a text names, as in "0,2" or "GPU-8932f937"; none if it is empty."""
     words = [word.strip() for word in text.split(",")] if text.strip() else []
     values = [int(word) if word.isdecimal() else word for word in words]
     if not _are_devices(values):
@@ -259,12 +294,8 @@ def parse_devices(text: str) -> tuple[str, ...]:
     return tuple(map(str, values))
 
 
-def parse_count(text: str) -> Count:
-    """Return the number of GPUs that a text means, as in "2" or "all".
-
-    Raises:
-        UsageError: it means none.
-    """
+def _parse_count(text: str) -> Count:
+    """Return the number of GPUs that a text means, as in "2" or "all"."""
     if text != "all" and not text.isdecimal():
         raise UsageError(f"{text!r} is no number of GPUs", 'A number, or "all".')
     return "all" if text == "all" else int(text)

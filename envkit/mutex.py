@@ -113,9 +113,11 @@ def _place(name: str) -> int:
 
 def _holders(descriptor: int, place: int | None = None) -> str:
     """Return who holds a file, or the byte of it at a place, as far as the kernel tells."""
+    from envkit import running
+
     kind = "FLOCK" if place is None else "POSIX"
     inode = os.fstat(descriptor).st_ino
-    found = []
+    found: list[str] = []
     try:
         with open("/proc/locks", encoding="ascii") as file:
             lines = [line.split() for line in file if " -> " not in line]
@@ -123,34 +125,5 @@ def _holders(descriptor: int, place: int | None = None) -> str:
         lines = []
     for _, form, _, _, pid, where, start, *_ in lines:
         if form == kind and where.endswith(f":{inode}") and (place is None or int(start) == place):
-            found.append(_described(pid))
+            found.append(running.text(int(pid)))
     return "; ".join(found) or "another process"
-
-
-def _described(pid: str) -> str:
-    """Return a process as a user is told of it: its id, its command, since when it runs."""
-    import time
-
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().decode("utf-8", "replace").split("\0")
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name of the program, in parentheses, can hold anything (proc(5), 22: starttime).
-            ticks = int(file.read().rpartition(")")[2].split()[19])
-        with open("/proc/stat", encoding="ascii") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
-    except (OSError, ValueError, LookupError, StopIteration):
-        return f"pid {pid}"
-    begun = time.localtime(boot + ticks / os.sysconf("SC_CLK_TCK"))
-    return f"pid {pid}, {_command(words)}, since {time.strftime('%H:%M:%S', begun)}"
-
-
-def _command(words: list[str]) -> str:
-    """Return a command without the interpreter that runs it, cut to a line."""
-    if len(words) > 1 and os.path.basename(words[0]).startswith("python"):
-        if words[1] == "-m" and words[2].startswith("envkit."):
-            return "envkit in the background"
-        if os.path.basename(words[1]) == "envkit":
-            words = words[1:]
-    text = " ".join([os.path.basename(words[0]), *words[1:]]).strip()
-    return f"`{text[:57]}…`" if len(text) > 58 else f"`{text}`"

@@ -389,3 +389,10 @@ class _Child:
         for pipe in (self.output, self._complaints, self.input):
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def quoted(command: Sequence[str]) -> str:
+    """Return a command as a user can type it into a shell."""
+    import shlex
+
+    return shlex.join(command)

@@ -46,6 +46,14 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def age_text(seconds: float) -> str:
+    """Return how long ago something was, roughly: "12 s", "5 min", "3 h", "2 d"."""
+    for unit, size, most in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 172_800)):
+        if seconds < most:
+            return f"{max(0, int(seconds // size))} {unit}"
+    return f"{int(seconds // 86_400)} d"
+
+
 def utc_text(seconds: float) -> str:
     """Return a time, in seconds since 1970, as RFC 3339 has it: "2020-01-01T00:00:00Z".
 

@@ -22,7 +22,8 @@ LAYERS = (
     {"fetching"},
     {"collection", "locks", "render"},
     {"environment"},
-    {"contexts", "engines", "git", "pip"},
+    {"gpu"},
+    {"contexts", "engines", "git", "pip", "slurm"},
     {"interpreter", "project"},
     {"config", "store"},
     {
@@ -38,7 +39,7 @@ LAYERS = (
         "tar",
         "versions",
     },
-    {"refusals"},
+    {"refusals", "running"},
     {"errors"},
 )
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "verify": ("verify", "Compare every file of the environment with the lock."),
     "run": ("run", "Run a command in the environment."),
     "shell": ("run", "Start a shell in the environment."),
+    "gpu": ("gpu", "List the GPUs, and who has them."),
     "status": ("status", "Say whether locks and environment are as they should be."),
     "cache": ("cache", "Show or shrink what the store keeps."),
     "config": ("config", "Show each setting and where it came from."),

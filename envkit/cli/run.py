@@ -3,51 +3,95 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envkit import process, project
 from envkit.cli.output import Output
+from envkit.config import GpuOptions
 from envkit.environment import activation, stamp
 from envkit.errors import MissingError, UsageError
 from envkit.project import Project
 
+if TYPE_CHECKING:
+    from envkit.cli.gpus import Granted
+
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
+def _of_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which GPUs it gets."""
+    options = (
+        click.option("--gpus", metavar="N", help="Take so many GPUs on lease, or `all`."),
+        click.option("--devices", metavar="LIST", help="These GPUs, as in 0,2 or GPU-8932f937."),
+        click.option("--wait", metavar="TIME", help="Wait so long for GPUs, as in 2h."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(context_settings=_PASS_THROUGH)
+@_of_gpus
 @click.option("--image", "in_image", is_flag=True, help="In a container of the image built last.")
 @click.option("--stale", is_flag=True, help="Even if that is older than the lock or the code.")
+@click.option("--mount", is_flag=True, help="With the project's folder in it, as it is now.")
+@click.option("--on", type=click.Choice(["slurm"]), help="On a node of a cluster.")
+@click.option("--detach", is_flag=True, help="Submit it there, and do not wait for it.")
+@click.option(
+    "--slurm-option",
+    multiple=True,
+    metavar="OPTION",
+    help="One more option for Slurm, as in --partition=long.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def run(output: Output, in_image: bool, stale: bool, command: tuple[str, ...]) -> None:
+def run(output: Output, /, command: tuple[str, ...], **options: Any) -> None:
     """Run a command in the environment: `envkit run -- python train.py`.
 
     The command takes this one's place: its exit code, its signals and the terminal are its own.
     """
-    if in_image:
+    _refuse_meaningless(options)
+    asked = _asked(options)
+    if options["in_image"]:
         from envkit.cli import container
 
-        container.run(command, stale=stale)
-    if stale:
-        raise UsageError("--stale has a meaning with --image only")
+        container.run(command, asked, output, stale=options["stale"], mount=options["mount"])
+    if options["on"]:
+        from envkit.cli import cluster
+
+        found = project.find(Path.cwd(), os.environ)
+        extra = options["slurm_option"]
+        cluster.run(command, found, asked, output, options=extra, detach=options["detach"])
+        return
     found = _ready_project(output)
     environ = activation.environment(str(found.environment), os.environ)
     if command[0].endswith(".py") and Path(command[0]).is_file():
         command = ("python", *command)
-    process.replace(command, environ)
+    granted = _granted(found, asked, environ, command, output)
+    process.replace(command, granted)
 
 
 @click.command()
+@_of_gpus
 @click.pass_obj
-def shell(output: Output) -> None:
-    """Start a shell in the environment; `exit` leaves it."""
+def shell(output: Output, /, **options: Any) -> None:
+    """Start a shell in the environment; `exit` leaves it.
+
+    With --gpus it has them on lease for as long as it runs.
+    """
     found = _ready_project(output)
     if os.environ.get("VIRTUAL_ENV") == str(found.environment):
         raise UsageError("This shell is in the environment already")
     location = str(found.environment)
-    command, environ = activation.shell(location, os.environ)
+    asked = _asked(options)
+    granted = dict(os.environ)
+    if asked.is_explicit:
+        granted = _granted(found, asked, granted, ("shell",), output)
+    command, environ = activation.shell(location, granted)
     output.say(f"A shell in {location}; `exit` leaves it")
     process.replace(command, environ)
 
@@ -68,3 +112,44 @@ def _ready_project(output: Output) -> Project:
     ):
         output.warn("The environment is not what the lock says: run `envkit install`")
     return found
+
+
+def _asked(options: dict[str, Any]) -> GpuOptions:
+    """Return what the options say of GPUs."""
+    return GpuOptions.parse(*(options[name] for name in ("gpus", "devices", "wait")))
+
+
+def _refuse_meaningless(options: dict[str, Any]) -> None:
+    """Refuse options that say something only beside another one."""
+    for name, needed, is_there in (
+        ("stale", "--image", options["in_image"]),
+        ("mount", "--image", options["in_image"]),
+        ("detach", "--on", options["on"]),
+        ("slurm_option", "--on", options["on"]),
+    ):
+        if options[name] and not is_there:
+            word = name.replace("_", "-")
+            raise UsageError(f"--{word} has a meaning with {needed} only")
+    if options["in_image"] and options["on"]:
+        raise UsageError("--image and --on do not go together")
+
+
+def _granted(
+    found: Project,
+    asked: GpuOptions,
+    environ: dict[str, str],
+    command: tuple[str, ...],
+    output: Output,
+) -> dict[str, str]:
+    """Return the variables of a command with the GPUs that it gets; a lease is handed on."""
+    settings = found.config.gpu
+    if not settings.is_set and not asked.is_explicit:
+        return environ
+    from envkit.cli.gpus import Granting
+    from envkit.gpu.holders import Holder
+
+    granting = Granting(settings, asked, environ, output)
+    granted: Granted = granting.grant(Holder.this(command, str(found.root)))
+    if granted.lease:
+        granted.lease.hand_on()
+    return dict(granted.environ)

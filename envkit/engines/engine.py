@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from envkit.engines import faults, images, messages, pulling
@@ -49,7 +49,8 @@ class Engine(Connection):
 
     def _ask_facts(self) -> Facts:
         with self.speaking.translated("say what it is"):
-            version, info = self.client.version(), self.client.info()
+            version = self.client.version()
+        info = self.info()
         status = {tuple(pair) for pair in info.get("DriverStatus") or ()}
         return Facts(
             version=str(version.get("Version", "")),
@@ -59,6 +60,17 @@ class Engine(Connection):
             builder_version=self.builder_version,
             containerd_images=("driver-type", "io.containerd.snapshotter.v1") in status,
         )
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself (Docker Engine API, "Get system information")."""
+        with self.speaking.translated("say what it is"):
+            said: Mapping[str, Any] = self.client.info()
+        return said
+
+    def has_container(self, label: str) -> bool:
+        """Return whether a container runs that has a label, "name" or "name=value"."""
+        with self.speaking.translated("list containers"):
+            return bool(self.client.containers(filters={"label": [label]}))
 
     def inspect(self, reference: str) -> Image | None:
         """Return an image by its name or id; None if the engine has none such."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from envkit.changes import Change, between
 from envkit.environment import record as records
-from envkit.environment import stamp, tops
+from envkit.environment import stamp, tops, visibility
 from envkit.environment.exchange import UNAVAILABLE, ExchangeUnavailableError, exchange
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
@@ -18,7 +18,7 @@ from envkit.errors import UsageError
 from envkit.interpreter import Interpreter
 
 # Parts that every environment has, and that no lock speaks of.
-_UNSPOKEN = {"virtualenv-skeleton", "seed-pip"}
+_UNSPOKEN = {"virtualenv-skeleton", "seed-pip", visibility.NAME}
 
 
 class Wanted(NamedTuple):
@@ -233,6 +233,7 @@ def restamp(half: Half, wanted: Wanted, *, changed: bool = False) -> None:
             "mutex": [wanted.home.mutex],
             "lacking": [wanted.home.background if lacking else "nothing"],
             "summary": [wanted.summary],
+            "gpu": ["set" if any(p.name == visibility.NAME for p in wanted.parts) else "nothing"],
             "content": [wanted.content],
             "record": [stamp.identity(half.path, stamp.RECORD)],
             "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],

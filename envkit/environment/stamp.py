@@ -17,7 +17,7 @@ SETTLED = f"{STATE}/settled"
 # What the environment has, part by part. Every change of its files writes it anew.
 RECORD = f"{STATE}/record"
 
-_FORM = "envkit-stamp 3"
+_FORM = "envkit-stamp 4"
 
 # What may be lost with the power.
 _UNSYNCED = "unsynced"
@@ -26,7 +26,7 @@ _NOTHING = ["nothing"]
 # What every stamp has once, and what it has at least once.
 _SINGLE = (
     *("location", "variables", "configured", "spare", "mutex"),
-    *("lacking", "summary", "content", "record", _UNSYNCED),
+    *("lacking", "summary", "gpu", "content", "record", _UNSYNCED),
 )
 _SEVERAL = ("input", "interpreter", "container")
 

@@ -24,6 +24,7 @@ class Freshness(NamedTuple):
         state: "stale" if it is older than the lock or the code, "unknown" if no engine answers.
         reasons: what it is older than, or why nothing is known.
         hint: what to do for something to be known; may be empty.
+        folder: where its commands run; empty if there is no image, or it does not say.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Freshness(NamedTuple):
     state: State
     reasons: tuple[str, ...]
     hint: str = ""
+    folder: str = ""
 
 
 def last_built(request: Request) -> str:
@@ -58,6 +60,7 @@ def of(request: Request, name: str = "") -> Freshness:
         return Freshness(name, "", "unknown", (error.message,), error.hint or "")
     if image is None:
         return Freshness(name, "", "missing", ("The engine has no such image.",))
+    folder = str(image.config.get("WorkingDir") or "")
     code = plan.scan(project, Home(project.root, request.store))
     ours = {
         labels.LOCK: labels.digest(lock),
@@ -66,4 +69,4 @@ def of(request: Request, name: str = "") -> Freshness:
     }
     kinds = {labels.LOCK: lock.name, labels.CODE: "the code", labels.DOCKERFILE: "the Dockerfile"}
     older = tuple(kinds[label] for label in labels.differing(image.labels, ours))
-    return Freshness(name, image.id, "stale" if older else "current", older)
+    return Freshness(name, image.id, "stale" if older else "current", older, folder=folder)

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from envkit.environment import parts, skeleton
+from envkit.config import GpuConfig
+from envkit.environment import parts, skeleton, visibility
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
+from envkit.environment.skeleton import Skeleton
 from envkit.errors import MissingError
 from envkit.installation import choice
 from envkit.installation.plan import Plan
@@ -40,10 +42,11 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
     if project.config.compile != "off":
         now = project.config.compile == "now"
         found = _with_bytecode(found, python, store, say if now else None)
+    base = skeleton.make(store, python, home.live, project.name)
     return Wanted(
         home=home,
         interpreter=python,
-        parts=(skeleton.make(store, python, home.live, project.name), *found),
+        parts=(base, *_seen(project.config.gpu, base), *found),
         groups=tuple(group.name for group in request.groups),
         configured=not request.overridden,
         completed=project.config.compile == "background",
@@ -76,6 +79,12 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
         )
     found: list[Part] = [base]
     for part in recorded:
+        if part.name == visibility.NAME:
+            seen = visibility.again(base, part.source)
+            if seen is None:
+                raise MissingError(f"{half.path} is another envkit's", "Run `envkit install`.")
+            found.append(seen)
+            continue
         name, kind, url = part.source.split(" ", 2)
         entry = next((one for one in store.places(name) if os.path.isdir(one)), None)
         if entry is None:
@@ -99,6 +108,11 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
         content=half.stamp["content"][0],
         summary=half.stamp["summary"][0],
     )
+
+
+def _seen(config: GpuConfig, base: Skeleton) -> tuple[Part, ...]:
+    """Return the part that says which GPUs may be seen, if the settings say anything of that."""
+    return (visibility.of(config, base),) if config.is_set else ()
 
 
 def prepare(interpreter: Interpreter, *, store: Store, home: Home, prompt: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import interpreter
+from envkit import config, interpreter
 from envkit.changes import Change
 from envkit.environment import halves, stamp
 from envkit.environment.halves import Half
@@ -162,6 +162,7 @@ def _input_files(request: Request) -> Iterator[Path]:
     project = request.project
     yield project.root / "envkit.toml"
     yield project.root / "pyproject.toml"
+    yield from config.overriding_files(request.environ)
     for group in request.groups:
         yield group.lock
         yield from group.inputs

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from envkit import mutex, refusals
 from envkit.errors import EnvkitError, UsageError
+from envkit.running import user_name
 from envkit.store import unsynced
 
 
@@ -268,8 +269,9 @@ def refuse_shared(path: str) -> None:
     """
     status = os.stat(path)
     if status.st_uid not in (0, os.geteuid()):
+        owner = user_name(status.st_uid)
         raise UsageError(
-            f"{path} belongs to {_user(status.st_uid)}, who could change what is installed from it",
+            f"{path} belongs to user {owner}, who could change what is installed from it",
             "A store is one user's: name one of your own with $ENVKIT_STORE.",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -277,15 +279,6 @@ def refuse_shared(path: str) -> None:
             f"{path} can be written by others, who could change what is installed from it",
             f"Take that away (`chmod go-w {path}`) if you trust what is in it.",
         )
-
-
-def _user(number: int) -> str:
-    import pwd
-
-    try:
-        return f"user {pwd.getpwuid(number).pw_name}"
-    except KeyError:
-        return f"user {number}"
 
 
 def publish(draft: Path, entry: Path) -> None:

@@ -1,0 +1,1 @@
+"""GPUs: which there are, which may be seen, who holds them."""

@@ -1,0 +1,197 @@
+"""The machine's NVIDIA GPUs, as its driver tells of them.
+
+Source: NVML API Reference Guide; nvidia-ml-py is its binding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, TypeVar
+
+from envkit.errors import MissingError
+from envkit.gpu.masks import Named
+
+T = TypeVar("T")
+
+# Drivers that name the wrong processes (nvidia-ml-py's own notes on 535.43 and 535.86).
+_CONFUSED = ((535, 43), (535, 86))
+
+
+class NoDriverError(MissingError):
+    """There is no NVIDIA driver, and so there are no GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A GPU, or a MIG instance of one.
+
+    Attributes:
+        index: its place in the order of the PCI bus, or that of the GPU an instance is part of.
+        uuid: its UUID; empty if it does not answer.
+        name: as in "NVIDIA H100 80GB HBM3"; empty if it does not answer.
+        handle: NVML's own for it.
+        is_instance: whether it is a MIG instance, which has no index of its own.
+        is_divided: whether it is divided into MIG instances, and cannot be used as a whole.
+        fault: why nothing is known of it, in the driver's words; empty if all is well.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    handle: Any = None
+    is_instance: bool = False
+    is_divided: bool = False
+    fault: str = ""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a program can use it."""
+        return not self.fault and not self.is_divided
+
+    @property
+    def named(self) -> Named:
+        """What it can be called."""
+        return Named(None if self.is_instance else self.index, self.uuid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process that computes on a GPU: its id, and the bytes it has there, if that is known."""
+
+    pid: int
+    memory: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a GPU is doing: memory in bytes, utilisation in percent; None where it does not say."""
+
+    memory_used: int | None = None
+    memory_total: int | None = None
+    utilisation: int | None = None
+
+
+class Driver:
+    """The driver, for as long as it is asked."""
+
+    def __init__(self) -> None:
+        """Load it.
+
+        Raises:
+            NoDriverError: there is none.
+            MissingError: it does not work.
+        """
+        import pynvml
+
+        self._nvml: ModuleType = pynvml
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise _explained(pynvml, error) from None
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._asked(self._nvml.nvmlShutdown)
+
+    @property
+    def version(self) -> str:
+        """Its version; empty if it does not say."""
+        return str(self._asked(self._nvml.nvmlSystemGetDriverVersion) or "")
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """Return the GPUs in the order of the PCI bus, each followed by its MIG instances.
+
+        NVML's own order may be another after each start of the machine.
+        """
+        count = self._asked(self._nvml.nvmlDeviceGetCount) or 0
+        found = sorted((self._gpu(number) for number in range(count)), key=lambda one: one[0])
+        gpus: list[Gpu] = []
+        for index, (_, gpu) in enumerate(found):
+            gpus.append(replace(gpu, index=index))
+            gpus += [replace(one, index=index) for one in self._instances(gpu)]
+        return tuple(gpus)
+
+    def load(self, gpu: Gpu) -> Load:
+        """Return what a GPU is doing."""
+        if gpu.fault:
+            return Load()
+        memory = self._asked(self._nvml.nvmlDeviceGetMemoryInfo, gpu.handle)
+        rates = self._asked(self._nvml.nvmlDeviceGetUtilizationRates, gpu.handle)
+        return Load(
+            memory_used=memory and int(memory.used),
+            memory_total=memory and int(memory.total),
+            utilisation=rates and int(rates.gpu),
+        )
+
+    def processes(self, gpu: Gpu) -> tuple[Process, ...] | None:
+        """Return the processes that compute on a GPU, by their ids on the host; None: not known."""
+        if gpu.fault or _CONFUSED[0] <= _numbers(self.version) <= _CONFUSED[1]:
+            return None
+        found = self._asked(self._nvml.nvmlDeviceGetComputeRunningProcesses, gpu.handle)
+        if found is None:
+            return None
+        return tuple(Process(pid=int(one.pid), memory=one.usedGpuMemory) for one in found)
+
+    def _gpu(self, number: int) -> tuple[tuple[str, int], Gpu]:
+        """Return the GPU that NVML gives a number, and what it is sorted by."""
+        nvml = self._nvml
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(number)
+            bus = nvml.nvmlDeviceGetPciInfo(handle).busId
+            gpu = Gpu(
+                index=number,
+                uuid=nvml.nvmlDeviceGetUUID(handle),
+                name=nvml.nvmlDeviceGetName(handle),
+                handle=handle,
+                is_divided=bool(self._mode(handle)),
+            )
+        except nvml.NVMLError as error:
+            # Where it stands is not known: the others are counted without it.
+            return ("~", number), Gpu(index=number, uuid="", name="", fault=str(error))
+        return (str(bus).lower(), number), gpu
+
+    def _instances(self, gpu: Gpu) -> Iterator[Gpu]:
+        nvml = self._nvml
+        if not gpu.is_divided:
+            return
+        for number in range(self._asked(nvml.nvmlDeviceGetMaxMigDeviceCount, gpu.handle) or 0):
+            handle = self._asked(nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu.handle, number)
+            uuid = self._asked(nvml.nvmlDeviceGetUUID, handle) if handle else None
+            if uuid:
+                name = self._asked(nvml.nvmlDeviceGetName, handle) or ""
+                yield Gpu(index=gpu.index, uuid=uuid, name=name, handle=handle, is_instance=True)
+
+    def _mode(self, handle: Any) -> int:
+        """Return 1 if a GPU is divided into MIG instances."""
+        modes = self._asked(self._nvml.nvmlDeviceGetMigMode, handle)
+        return modes[0] if modes else 0
+
+    def _asked(self, ask: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what NVML answers; None if this GPU does not have it, or does not answer."""
+        try:
+            return ask(*arguments)
+        except self._nvml.NVMLError:
+            return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def _explained(nvml: ModuleType, error: Exception) -> MissingError:
+    """Return what it means that the driver cannot be asked."""
+    code = getattr(error, "value", None)
+    if code == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+        return NoDriverError("There is no NVIDIA driver here (no libnvidia-ml.so.1)")
+    if code == nvml.NVML_ERROR_DRIVER_NOT_LOADED:
+        return NoDriverError("The NVIDIA driver is installed but not loaded")
+    if code == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+        return MissingError(
+            "The NVIDIA driver that is loaded is another version than its library",
+            "Start the machine anew, or load the driver's modules again.",
+        )
+    return MissingError(f"The NVIDIA driver does not work: {error}")

@@ -1,0 +1,106 @@
+"""How a machine's GPUs stand: what they do, who has them on lease, who uses them without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from envkit import running
+from envkit.gpu.devices import Driver, Gpu, Load, Process
+from envkit.gpu.holders import Holder
+
+State = Literal["free", "held", "held but idle", "used without a lease", "divided", "lost"]
+
+# Returns who has a lease of a GPU, given by its UUID.
+HolderOf = Callable[[str], Holder | Literal["unknown"] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A process that computes on a GPU.
+
+    Attributes:
+        pid: its id on the host.
+        user: whose it is; empty if it cannot be looked at, as from within a container.
+        command: what it runs; empty likewise.
+        memory: the bytes that it has on the GPU, if that is known.
+        is_leased: whether it belongs to whoever has the lease.
+    """
+
+    pid: int
+    user: str
+    command: str
+    memory: int | None
+    is_leased: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """How a GPU stands.
+
+    Attributes:
+        gpu: which.
+        load: what it does.
+        holder: who has it on lease; None if nobody has, or it is not known who.
+        users: who computes there; None where the driver does not say.
+        state: all this in a word.
+    """
+
+    gpu: Gpu
+    load: Load
+    holder: Holder | None
+    users: tuple[User, ...] | None
+    state: State
+
+
+def survey(driver: Driver, holder_of: HolderOf) -> tuple[Entry, ...]:
+    """Return how each GPU stands, in the order of the PCI bus.
+
+    Args:
+        driver: tells of GPUs.
+        holder_of: tells of leases.
+    """
+    return tuple(_entry(driver, gpu, holder_of) for gpu in driver.gpus())
+
+
+def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf) -> Entry:
+    if not gpu.is_usable:
+        state: State = "lost" if gpu.fault else "divided"
+        return Entry(gpu=gpu, load=driver.load(gpu), holder=None, users=(), state=state)
+    held = holder_of(gpu.uuid)
+    holder = None if held == "unknown" else held
+    processes = driver.processes(gpu)
+    users = None if processes is None else tuple(_user(one, holder) for one in processes)
+    return Entry(
+        gpu=gpu, load=driver.load(gpu), holder=holder, users=users, state=_state(held, users)
+    )
+
+
+def _state(held: object, users: Sequence[User] | None) -> State:
+    if held:
+        return "held but idle" if users == () else "held"
+    return "used without a lease" if users else "free"
+
+
+def _user(process: Process, holder: Holder | None) -> User:
+    found = running.find(process.pid)
+    return User(
+        pid=process.pid,
+        user=found.user if found else "",
+        command=found.command if found else "",
+        memory=process.memory,
+        is_leased=holder is not None and _belongs(process.pid, found, holder),
+    )
+
+
+def _belongs(pid: int, found: running.Running | None, holder: Holder) -> bool:
+    """Return whether a process works for a holder.
+
+    It does if the holder started it. Where whoever started it has ended, or it runs in a container,
+    that cannot be seen any more, and all that its user computes there counts as the holder's.
+    """
+    if found is None or holder.container:
+        return True
+    alive = running.find(holder.pid)
+    return holder.pid in running.ancestry(pid) if alive else found.uid == holder.uid
