@@ -27,6 +27,10 @@ def _answer(arguments: list[str]) -> int:
         from envkit.cli.installer import install_here
 
         return guarded(lambda: install_here(offline=len(arguments) > 1))
+    if arguments[:1] == ["run"]:
+        from envkit.environment import quick
+
+        quick.run(arguments[1:])
     if arguments == ["build"]:
         from envkit.cli.building import build_here
         from envkit.cli.guard import guarded

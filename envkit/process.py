@@ -1,4 +1,4 @@
-"""The only place that starts processes."""
+"""The only place that starts processes, but for `replacement`, which becomes another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from envkit import refusals
 from envkit.errors import EnvkitError, MissingError, ToolError
@@ -118,20 +118,6 @@ def _ending(ended: Completed | _Child) -> str:
     """Return how a program ended that has nothing to say of it."""
     code = ended.returncode
     return f": ended by signal {-code}" if code < 0 else f": exit code {code}"
-
-
-def replace(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    """Become another program, so that signals, terminal and exit code are its own.
-
-    Raises:
-        MissingError: the program is not there or may not be executed.
-    """
-    try:
-        os.execvpe(command[0], list(command), dict(env))  # noqa: S606
-    except FileNotFoundError:
-        raise MissingError(f"{command[0]}: no such command") from None
-    except OSError as error:
-        raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
 
 
 def detach(command: Sequence[str], *, env: Mapping[str, str]) -> None:

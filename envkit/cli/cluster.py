@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from envkit import process
+from envkit import process, replacement
 from envkit.cli.output import Output, answer
 from envkit.config import GpuOptions
 from envkit.errors import UsageError
@@ -51,7 +51,7 @@ def run(
         options=options,
     )
     if not detach:
-        process.replace(job.attached(), os.environ)
+        replacement.replace(job.attached(), os.environ)
     submission, script = job.detached()
     done = process.check(submission, what="Slurm did not take the job", stdin=script)
     number = done.stdout.strip().partition(";")[0]

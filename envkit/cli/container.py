@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from envkit import process
+from envkit import replacement
 from envkit.cli.building import request_here
 from envkit.cli.gpus import Granted, Granting
 from envkit.cli.output import Output
@@ -58,7 +58,7 @@ def run(
     docker = ["docker", "run", "--rm", "--init", "--interactive", *terminal]
     mounted = _mounted(request.project, image) if mount else []
     given = _gpus(command, request.project, asked, output)
-    process.replace([*docker, *mounted, *given, image.id, *command], os.environ)
+    replacement.replace([*docker, *mounted, *given, image.id, *command], os.environ)
 
 
 def _gpus(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envkit import process, project
+from envkit import project, replacement
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
-from envkit.environment import activation, stamp
+from envkit.environment import activation, quick, stamp
 from envkit.errors import MissingError, UsageError
 from envkit.project import Project
 
@@ -72,7 +72,7 @@ def run(output: Output, /, command: tuple[str, ...], **options: Any) -> None:
     if command[0].endswith(".py") and Path(command[0]).is_file():
         command = ("python", *command)
     granted = _granted(found, asked, environ, command, output)
-    process.replace(command, granted)
+    replacement.replace(command, granted)
 
 
 @click.command()
@@ -93,7 +93,7 @@ def shell(output: Output, /, **options: Any) -> None:
         granted = _granted(found, asked, granted, ("shell",), output)
     command, environ = activation.shell(location, granted)
     output.say(f"A shell in {location}; `exit` leaves it")
-    process.replace(command, environ)
+    replacement.replace(command, environ)
 
 
 def _ready_project(output: Output) -> Project:
@@ -106,10 +106,7 @@ def _ready_project(output: Output) -> Project:
             output.warn(f"{location} was not made by envkit, or is not finished")
         else:
             raise MissingError("There is no environment yet", "Run `envkit install`.")
-    # Other groups and settings than the configured ones were a choice, and no reason to warn.
-    elif not stamp.is_current(
-        location, {**known, "configured": ["yes"], "variables": [stamp.variables()]}
-    ):
+    elif not quick.is_current(location, known):
         output.warn("The environment is not what the lock says: run `envkit install`")
     return found
 

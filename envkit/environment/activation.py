@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 
 from envkit.environment.stamp import STATE
@@ -36,6 +35,8 @@ def shell(location: str, environ: Mapping[str, str]) -> tuple[list[str], dict[st
         location: the environment's folder.
         environ: the variables to begin with; `SHELL` says which shell is wanted.
     """
+    import shlex
+
     program = environ.get("SHELL") or "/bin/sh"
     kind = os.path.basename(program)
     script = shlex.quote(f"{location}/bin/activate")

@@ -1,11 +1,13 @@
-"""`envkit install` where the work is done already: nothing changed, or the spare is the answer.
+"""What is done already: `envkit install` where nothing changed, or the spare is the answer; `run`.
 
 Imported before everything else, so that an answer takes hardly longer than starting Python.
 """
 
 import os
 
-from envkit.environment import stamp
+from envkit.environment import activation, stamp
+from envkit.errors import MissingError
+from envkit.replacement import replace
 
 
 def install() -> str | None:
@@ -31,6 +33,47 @@ def install_in(folder: str) -> str | None:
         return _look_closer(environment, found["mutex"][0])
     except (OSError, LookupError, ValueError):
         return None
+
+
+def run(arguments: list[str]) -> None:
+    """Become the command that `run` becomes in this folder.
+
+    Return if there are options, GPUs to be thought of, or something to be said.
+
+    Args:
+        arguments: what stands behind `run`.
+    """
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command or (command[0].startswith("-") and command is arguments):
+        return
+    try:
+        environment = _find(os.getcwd())
+        found = stamp.read(environment) if environment else None
+        if not environment or not found or found["gpu"] != ["nothing"]:
+            return
+        if not is_current(environment, found):
+            return
+    except (OSError, LookupError, ValueError):
+        return
+    if command[0].endswith(".py") and os.path.isfile(command[0]):
+        command = ["python", *command]
+    try:
+        replace(command, activation.environment(environment, os.environ))
+    except MissingError:
+        return
+
+
+def is_current(environment: str, found: stamp.Stamp) -> bool:
+    """Return whether an environment is what the files say that it was made from.
+
+    Other groups and settings than the configured ones were a choice, and change nothing here.
+    """
+    known = {**found, "configured": ["yes"], "variables": [stamp.variables()]}
+    return stamp.is_current(environment, known) or (
+        stamp.has_record(environment, known)
+        and _is_for(environment, known)
+        and not stamp.changed_folders(environment, known["container"])
+    )
 
 
 def _unchanged(found: stamp.Stamp) -> str:

@@ -111,6 +111,10 @@ class Leases:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the queue, if this process is in it; leases that were taken stay."""
         self._queue.close()
 
     def enter_queue(self, wish: Wish) -> None:

@@ -57,8 +57,10 @@ class Queue:
         self._number = 0
 
     def close(self) -> None:
-        """Leave the queue, if this process is in it."""
-        os.close(self._descriptor)
+        """Leave the queue, if this process is in it; done twice, it does nothing more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     @contextmanager
     def alone(self) -> Iterator[None]:

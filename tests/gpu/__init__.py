@@ -1,0 +1,1 @@
+"""GPUs: what may be seen, who has them, every door that obeys."""

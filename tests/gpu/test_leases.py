@@ -1,0 +1,224 @@
+"""Leases among many processes: never two holders of one GPU, and never a GPU lost."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from envkit.gpu import claims
+from envkit.gpu.folder import Folder
+from envkit.gpu.holders import Container, Holder
+from envkit.gpu.leases import Lease, Leases, Refusal, Wish
+from tests.support.nvml import uuid
+
+FOUR = tuple(uuid(number) for number in range(4))
+ROOT = Path(__file__).parent.parent.parent
+
+# Nothing here takes so many seconds, unless it hangs.
+LIMIT = 120
+
+
+@pytest.fixture
+def opened(leases: Path) -> Iterator[Leases]:
+    """The leases of a machine on which nobody computes without one."""
+    with opened_by(leases) as found:
+        yield found
+
+
+def opened_by(leases: Path, *, busy: Sequence[str] = (), running: bool = False) -> Leases:
+    folder = Folder(leases, is_shared=True)
+    return Leases(folder, is_busy=lambda one: one in busy, is_running=lambda _: running)
+
+
+def wish(wanted: int = 1, candidates: Sequence[str] = FOUR) -> Wish:
+    return Wish(Holder.this(["python", "train.py", "--token", "secret"], "/p"), wanted, candidates)
+
+
+def take(leases: Leases, wanted: int = 1, candidates: Sequence[str] = FOUR) -> Lease:
+    found = leases.take(wish(wanted, candidates))
+    assert isinstance(found, Lease)
+    return found
+
+
+def refusal(leases: Leases, wanted: int = 1, candidates: Sequence[str] = FOUR) -> Refusal:
+    found = leases.take(wish(wanted, candidates))
+    assert isinstance(found, Refusal)
+    return found
+
+
+def test_each_is_taken_once(opened: Leases) -> None:
+    taken = [take(opened) for _ in FOUR]
+    assert [lease.uuids for lease in taken] == [(one,) for one in FOUR]
+    found = refusal(opened)
+    assert [(one.uuid, one.reason) for one in found.hindrances] == [(one, "held") for one in FOUR]
+    taken[2].release()
+    assert take(opened).uuids == (FOUR[2],)
+
+
+def test_all_or_nothing(opened: Leases) -> None:
+    first = take(opened, 2)
+    assert [one.uuid for one in refusal(opened, 3).hindrances] == list(first.uuids)
+    assert take(opened, 2).uuids == FOUR[2:]
+
+
+def test_the_best_come_first(opened: Leases) -> None:
+    assert take(opened, 2, (FOUR[3], FOUR[1], FOUR[0])).uuids == (FOUR[3], FOUR[1])
+
+
+def test_who_has_it_is_written_down_without_secrets(opened: Leases, leases: Path) -> None:
+    assert opened.holder(FOUR[0]) is None
+    lease = take(opened)
+    holder = opened.holder(FOUR[0])
+    assert isinstance(holder, Holder)
+    assert (holder.uid, holder.pid, holder.project) == (os.getuid(), os.getpid(), "/p")
+    assert holder.program == "python train.py"
+    assert abs(holder.since - time.time()) < 60
+    assert "secret" not in (leases / FOUR[0]).read_text()
+    lease.release()
+    assert opened.holder(FOUR[0]) is None
+
+
+def test_asking_disturbs_nobody(opened: Leases, leases: Path) -> None:
+    descriptor = Folder(leases, is_shared=True).open(FOUR[0])
+    assert descriptor is not None
+    assert not claims.is_claimed(descriptor)
+    lease = take(opened)
+    assert claims.is_claimed(descriptor)
+    lease.release()
+    os.close(descriptor)
+
+
+def test_a_busy_one_is_passed_over(leases: Path) -> None:
+    with opened_by(leases, busy=FOUR[:2]) as opened:
+        assert take(opened).uuids == (FOUR[2],)
+        found = refusal(opened, 2)
+        assert [one.reason for one in found.hindrances] == ["busy", "busy", "held"]
+
+
+def test_a_damaged_file_is_still_a_lock(opened: Leases, leases: Path) -> None:
+    lease = take(opened)
+    for text in ("", "{", "[]\n", '{"uid": "x"}\n'):
+        (leases / FOUR[0]).write_text(text)
+        assert opened.holder(FOUR[0]) == "unknown"
+        assert refusal(opened, 1, FOUR[:1]).hindrances[0].holder is None
+    lease.release()
+    assert opened.holder(FOUR[0]) is None
+
+
+def test_a_container_keeps_its_lease(leases: Path) -> None:
+    wanted = wish()
+    inside = wanted.holder._replace(container=Container("label", "unix:///engine"))
+    with opened_by(leases) as opened:
+        lease = opened.take(wanted._replace(holder=inside))
+        assert isinstance(lease, Lease)
+        lease.release()
+    with opened_by(leases, running=True) as opened:
+        assert opened.holder(FOUR[0]) == inside
+        assert refusal(opened, 4).hindrances[0].holder == inside
+        assert take(opened).uuids == (FOUR[1],)
+    with opened_by(leases) as opened:
+        assert opened.holder(FOUR[0]) is None
+        assert take(opened).uuids == (FOUR[0],)
+
+
+def test_who_came_earlier_comes_first(leases: Path) -> None:
+    with opened_by(leases) as first, opened_by(leases) as second, opened_by(leases) as third:
+        lease = take(first, 2)
+        second.enter_queue(wish(3))
+        third.enter_queue(wish())
+        # Two are free, and kept for whoever waits for three.
+        found = refusal(third)
+        assert [one.reason for one in found.hindrances] == ["kept"] * 4
+        assert [one.wanted for one in found.ahead] == [3]
+        assert refusal(first).ahead
+        lease.release()
+        assert isinstance(refusal(third), Refusal)
+        assert take(second, 3).uuids == FOUR[:3]
+        second.close()
+        assert take(third).uuids == (FOUR[3],)
+
+
+def test_others_are_not_kept_for_whoever_waits_for_these(leases: Path) -> None:
+    with opened_by(leases) as first, opened_by(leases) as second, opened_by(leases) as third:
+        take(first, 1, FOUR[:1])
+        second.enter_queue(wish(1, FOUR[:1]))
+        assert take(third, 1, FOUR).uuids == (FOUR[1],)
+
+
+def lessee(folder: Path, leases: Path, **more: object) -> "subprocess.Popen[bytes]":
+    """Start a process that takes leases."""
+    marks = folder / "marks"
+    marks.mkdir(exist_ok=True)
+    job = {
+        **{
+            "leases": str(leases),
+            "uuids": FOUR,
+            "wanted": 2,
+            "takes": 1,
+            "seed": 0,
+            "queued": True,
+        },
+        **{"marks": str(marks), "log": str(folder / "log"), **more},
+    }
+    command = [sys.executable, "-m", "tests.support.lessee", json.dumps(job)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(("count", "takes", "queued"), [(50, 3000, False), (12, 200, True)])
+def test_many_race_for_four_and_are_killed(
+    tmp_path: Path, leases: Path, pytestconfig: pytest.Config, count: int, takes: int, queued: bool
+) -> None:
+    enough = takes * (10 if pytestconfig.getoption("thorough") else 1)
+    log = tmp_path / "log"
+    log.touch()
+    chance = random.Random(7)  # noqa: S311
+    until = time.monotonic() + LIMIT * enough / takes
+
+    def start(seed: int) -> "subprocess.Popen[bytes]":
+        return lessee(tmp_path, leases, takes=10**6, queued=queued, seed=seed)
+
+    running = [start(number) for number in range(count)]
+    killed = 0
+    try:
+        while (done := log.read_text().count("\n")) < enough:
+            assert time.monotonic() < until, f"only {done} were taken"
+            time.sleep(chance.random() * 0.4)
+            place = chance.randrange(count)
+            running[place].kill()
+            _, complaint = running[place].communicate()
+            assert running[place].returncode == -signal.SIGKILL, complaint.decode()
+            killed += 1
+            running[place] = start(count + killed)
+    finally:
+        for one in running:
+            one.kill()
+        for one in running:
+            one.communicate()
+    assert killed > 5
+    assert not (tmp_path / "marks" / "meeting").exists()
+    with opened_by(leases) as opened:
+        assert opened.waiting() == []
+        assert take(opened, 4).uuids == FOUR
+
+
+def test_a_killed_one_waits_no_longer(tmp_path: Path, leases: Path) -> None:
+    with opened_by(leases) as opened:
+        lease = take(opened, 4)
+        waiting = lessee(tmp_path, leases)
+        until = time.monotonic() + LIMIT
+        while not opened.waiting():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert [one.holder.pid for one in opened.waiting()] == [waiting.pid]
+        waiting.kill()
+        waiting.communicate()
+        assert opened.waiting() == []
+        lease.release()
+        take(opened, 4)

@@ -1,0 +1,75 @@
+"""A process that takes leases, as `python -m tests.support.lessee JOB`, for many at once.
+
+JOB is JSON: `leases` (the folder), `uuids` (candidates), `wanted`, `takes` (how many times),
+`queued`, `marks` (a folder), `log` (a file to which it appends), `seed`. A lease is kept for a
+millisecond or so. Each time it has GPUs it makes a mark for each of them, and removes it before it
+lets go: two holders of one GPU would meet there.
+"""
+
+import contextlib
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from envkit.gpu.folder import Folder
+from envkit.gpu.holders import Holder
+from envkit.gpu.leases import Lease, Leases, Wish
+
+
+def lives_on(pid: int) -> bool:
+    """Return whether a process is not about to end: its files are closed a little before that."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        if state in "ZX":
+            return False
+        time.sleep(0.001)
+    return True
+
+
+@contextlib.contextmanager
+def alone(marks: Path, uuids: tuple[str, ...]) -> Iterator[None]:
+    """Make sure that nobody who lives has any of these GPUs as well."""
+    for uuid in uuids:
+        mark = marks / uuid
+        # Who was killed has left its mark behind, with its id in it.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            other = int(mark.read_text())
+            if other != os.getpid() and lives_on(other):
+                (marks / "meeting").write_text(f"{uuid}: {other} and {os.getpid()}")
+        mark.write_text(str(os.getpid()))
+    yield
+    for uuid in uuids:
+        (marks / uuid).unlink()
+
+
+def main(job: dict[str, Any]) -> None:
+    """Take GPUs as often as the job says, having waited for each time."""
+    chance = random.Random(job["seed"])  # noqa: S311
+    marks = Path(job["marks"])
+    for _ in range(job["takes"]):
+        wanted = chance.randint(1, job["wanted"])
+        wish = Wish(Holder.this(["lessee"], ""), wanted, tuple(job["uuids"]))
+        folder = Folder(Path(job["leases"]), is_shared=True)
+        with Leases(folder, is_busy=lambda _: False, is_running=lambda _: False) as leases:
+            if job["queued"]:
+                leases.enter_queue(wish)
+            while not isinstance(lease := leases.take(wish), Lease):
+                time.sleep(chance.random() * 0.015)
+        with alone(marks, lease.uuids):
+            time.sleep(chance.random() * 0.002)
+        with open(job["log"], "a", encoding="utf-8") as file:
+            file.write(f"{wanted}\n")
+        lease.release()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
