@@ -1,9 +1,10 @@
 """A process that takes leases, as `python -m tests.support.lessee JOB`, for many at once.
 
 JOB is JSON: `leases` (the folder), `uuids` (candidates), `wanted`, `takes` (how many times),
-`queued`, `marks` (a folder), `log` (a file to which it appends), `seed`. A lease is kept for a
-millisecond or so. Each time it has GPUs it makes a mark for each of them, and removes it before it
-lets go: two holders of one GPU would meet there.
+`queued`, `marks` (a folder), `log` (a file to which it appends), `seed`; perhaps `uid` and `gid`,
+for which it has to be root's. A lease is kept for a millisecond or so. Each time it has GPUs it
+makes a mark for each of them, and removes it before it lets go: two holders of one GPU would meet
+there.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from envkit.errors import EnvkitError
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Holder
 from envkit.gpu.leases import Lease, Leases, Wish
@@ -46,6 +48,7 @@ def alone(marks: Path, uuids: tuple[str, ...]) -> Iterator[None]:
             if other != os.getpid() and lives_on(other):
                 (marks / "meeting").write_text(f"{uuid}: {other} and {os.getpid()}")
         mark.write_text(str(os.getpid()))
+        mark.chmod(0o666)
     yield
     for uuid in uuids:
         (marks / uuid).unlink()
@@ -55,6 +58,12 @@ def main(job: dict[str, Any]) -> None:
     """Take GPUs as often as the job says, having waited for each time."""
     chance = random.Random(job["seed"])  # noqa: S311
     marks = Path(job["marks"])
+    if "uid" in job:
+        # What is imported later could not be read any more.
+        os.setgroups([job["gid"]])
+        os.setgid(job["gid"])
+        os.setuid(job["uid"])
+        os.umask(0o077)
     for _ in range(job["takes"]):
         wanted = chance.randint(1, job["wanted"])
         wish = Wish(Holder.this(["lessee"], ""), wanted, tuple(job["uuids"]))
@@ -72,4 +81,7 @@ def main(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    try:
+        main(json.loads(sys.argv[1]))
+    except EnvkitError as error:
+        sys.exit(f"{error.message}\n{error.hint}")

@@ -1,0 +1,349 @@
+"""Every way of starting a process obeys the project's settings, and nothing that is set by hand."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from envkit.gpu import masks
+from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
+from tests.support.projects import Project, Result
+
+NAMES = (*masks.MASKS, masks.ORDER, "TF_FORCE_GPU_ALLOW_GROWTH", "ENVKIT_GPU_LEASE")
+SHOW = (
+    "import json, os; "
+    f"print(json.dumps({{n: os.environ[n] for n in {NAMES!r} if n in os.environ}}))"
+)
+NOTHING = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "-1"}
+ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def configure(project: Project, settings: str) -> None:
+    """Let the project say something of GPUs, and obey it from now on."""
+    project.root.joinpath("envkit.toml").write_text(f"[gpu]\n{settings}\n")
+    project.install()
+
+
+def run(project: Project, *options: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a command sees which is run with options."""
+    result = project.succeed("run", *options, "--", "python", "-c", SHOW, env=env)
+    return {str(name): str(value) for name, value in result.json.items()}
+
+
+def bare(project: Project, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that the environment's Python sees when it is started as it is."""
+    result = project.call([str(project.venv / "bin" / "python"), "-c", SHOW], env=env)
+    assert result.code == 0, result.text
+    return {str(name): str(value) for name, value in result.json.items()}
+
+
+def activated(
+    project: Project, shell: str = "sh", env: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the variables that a program sees in a shell in which the environment is active."""
+    suffix = {"fish": ".fish", "csh": ".csh"}.get(shell, "")
+    # Not the environment's own Python, which obeys the settings by itself.
+    text = f'. "{project.venv}/bin/activate{suffix}"\n{sys.executable} -I -c "{SHOW}"\n'
+    text = text.replace(". ", "source ", 1) if shell == "csh" else text
+    result = project.call([shell, "-c", text], env=env)
+    assert result.code == 0, result.text
+    return {str(name): str(value) for name, value in result.json.items()}
+
+
+def leased(result: Mapping[str, str]) -> list[str]:
+    return result["ENVKIT_GPU_LEASE"].split(",")
+
+
+def test_without_settings_nothing_is_said(project: Project) -> None:
+    assert run(project) == bare(project) == activated(project) == {}
+    assert not list(project.site.glob("*envkit*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("count = 0", NOTHING),
+        ("devices = []", NOTHING),
+        ("devices = [2, 1]", {"CUDA_VISIBLE_DEVICES": "2,1", "HIP_VISIBLE_DEVICES": "2,1"}),
+        ('order = "FASTEST_FIRST"', {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}),
+        ("memory_growth = true", {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}),
+    ],
+)
+def test_all_doors_say_the_same(
+    project: Project, settings: str, expected: Mapping[str, str]
+) -> None:
+    configure(project, settings)
+    assert run(project) == bare(project) == activated(project) == {**ORDER, **expected}
+
+
+def test_uuids_are_said_as_indices_where_the_driver_is_asked(project: Project) -> None:
+    configure(project, f'devices = ["{uuid(3)}", "GPU-00000001"]')
+    assert run(project)["CUDA_VISIBLE_DEVICES"] == "3,1"
+    assert bare(project)["CUDA_VISIBLE_DEVICES"] == f"{uuid(3)},GPU-00000001"
+
+
+def test_with_a_count_whoever_has_no_lease_sees_none(project: Project) -> None:
+    configure(project, "count = 2")
+    assert bare(project) == activated(project) == {**NOTHING, **ORDER}
+    found = run(project)
+    assert leased(found) == [uuid(0), uuid(1)]
+    assert found["CUDA_VISIBLE_DEVICES"] == found["HIP_VISIBLE_DEVICES"] == "0,1"
+
+
+@pytest.mark.parametrize("mask", ["", "1", "-1"])
+@pytest.mark.parametrize("settings", ["count = 0", "devices = [2]"])
+def test_what_is_set_by_hand_stays(project: Project, mask: str, settings: str) -> None:
+    configure(project, settings)
+    by_hand = {"CUDA_VISIBLE_DEVICES": mask}
+    for found in (
+        run(project, env=by_hand),
+        bare(project, by_hand),
+        activated(project, env=by_hand),
+    ):
+        assert found == {**by_hand, **ORDER}
+
+
+def test_a_lease_is_of_what_is_visible_by_hand(project: Project) -> None:
+    configure(project, "count = 1")
+    assert leased(run(project, env={"CUDA_VISIBLE_DEVICES": "3,2"})) == [uuid(3)]
+    assert leased(run(project, "--gpus", "all", env={"CUDA_VISIBLE_DEVICES": "3,2"})) == [
+        uuid(3),
+        uuid(2),
+    ]
+    result = project.envkit("run", "--", "true", env={"CUDA_VISIBLE_DEVICES": ""})
+    assert result.code == 3
+    assert "1 GPU wanted, but 0 of this machine's 4 can be had" in result.err
+
+
+def test_numbers_that_may_mean_others(project: Project, driver: Nvml) -> None:
+    first, second = gpus(2)
+    driver.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, name="Another")])
+    result = project.envkit("run", "--gpus", "1", "--", "true", env={"CUDA_VISIBLE_DEVICES": "1"})
+    assert result.code == 2
+    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in result.err
+    certain = {"CUDA_VISIBLE_DEVICES": "1", **ORDER}
+    assert leased(run(project, "--gpus", "1", env=certain)) == [uuid(1)]
+
+
+def test_a_schedulers_mask_is_respected_and_no_lease_taken(project: Project) -> None:
+    configure(project, "count = 2")
+    job = {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "3"}
+    for found in (run(project, env=job), run(project, "--gpus", "1", env=job), bare(project, job)):
+        assert found == {"CUDA_VISIBLE_DEVICES": "3", **ORDER}
+    assert bare(project, {"SLURM_JOB_ID": "7"}) == ORDER
+
+
+def test_the_command_line_stands_above_all(project: Project) -> None:
+    configure(project, "count = 2")
+    by_hand = {"CUDA_VISIBLE_DEVICES": "1"}
+    assert run(project, "--gpus", "0", env=by_hand) == {**NOTHING, **ORDER}
+    assert leased(run(project, "--gpus", "1", "--devices", "3,2")) == [uuid(3)]
+    configure(project, "devices = [0]")
+    assert run(project, "--devices", "2", env=by_hand)["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def test_users_and_machines_files(project: Project) -> None:
+    configure(project, "count = 1\ndevices = [1]\nmemory_growth = true")
+    own = project.machine.folder / "home" / ".config" / "envkit" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text("[gpu]\ndevices = [2]\nmemory_growth = false\n")
+    found = run(project)
+    assert (leased(found), found["TF_FORCE_GPU_ALLOW_GROWTH"]) == ([uuid(2)], "false")
+    machine = project.machine.folder / "machine.toml"
+    machine.write_text("[gpu]\ndevices = [3]\n")
+    assert leased(run(project)) == [uuid(3)]
+    shown = project.succeed("config", "--json").json
+    assert shown["gpu.devices"] == {"value": ["3"], "source": f"{machine}: gpu.devices"}
+    assert shown["gpu.memory_growth"]["source"] == f"{own}: gpu.memory_growth"
+    assert shown["gpu.count"]["source"] == "envkit.toml: gpu.count"
+    # What an environment has of them is out of date now, and says so, until it is installed.
+    assert bare(project)["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    project.install()
+    assert bare(project)["TF_FORCE_GPU_ALLOW_GROWTH"] == "false"
+
+
+@pytest.mark.parametrize("text", ["[image]\n", 'python = "3.12"\n', "gpu = 1\n", "[gpu]\nx = 1\n"])
+def test_other_things_are_not_a_machines_to_say(project: Project, text: str) -> None:
+    machine = project.machine.folder / "machine.toml"
+    machine.write_text(text)
+    result = project.envkit("config")
+    assert result.code == 2
+    assert str(machine) in result.err
+
+
+def test_where_leases_are_is_not_a_projects_to_say(project: Project) -> None:
+    project.root.joinpath("envkit.toml").write_text('[gpu]\nleases = "/tmp"\n')
+    assert project.envkit("config").code == 2
+
+
+def test_without_a_driver(project: Project) -> None:
+    configure(project, "count = 1")
+    nowhere = {"LD_LIBRARY_PATH": ""}
+    result = project.succeed("run", "--", "python", "-c", SHOW, env=nowhere)
+    assert result.json == {**NOTHING, **ORDER}
+    assert "There is no NVIDIA driver here" in result.err
+    assert "running without GPUs" in result.err
+    result = project.envkit("run", "--gpus", "1", "--", "true", env=nowhere)
+    assert result.code == 3
+    assert "There is no NVIDIA driver here" in result.err
+
+
+def test_more_than_there_are(project: Project) -> None:
+    result = project.envkit("run", "--gpus", "5", "--", "true")
+    assert result.code == 3
+    assert "5 GPUs wanted, but 4 of this machine's 4 can be had" in result.err
+
+
+def test_a_device_that_is_not_there(project: Project) -> None:
+    configure(project, "count = 1\ndevices = [7]")
+    result = project.envkit("run", "--", "true")
+    assert result.code == 2
+    assert "There is no GPU 7 here" in result.err
+    assert "0, 1, 2, 3" in result.err
+
+
+@pytest.mark.parametrize(
+    "options", [("--gpus", "x"), ("--gpus", "-1"), ("--devices", "0,GPU-1"), ("--wait", "soon")]
+)
+def test_options_that_mean_nothing(project: Project, options: tuple[str, str]) -> None:
+    assert project.envkit("run", *options, "--", "true").code == 2
+
+
+def test_an_instance_goes_by_its_uuid_and_alone(project: Project, driver: Nvml) -> None:
+    parts = [FakeGpu(uuid="MIG-1"), FakeGpu(uuid="MIG-2")]
+    driver.says([FakeGpu(uuid=uuid(0), state="divided", instances=parts)])
+    assert run(project, "--gpus", "1")["CUDA_VISIBLE_DEVICES"] == "MIG-1"
+    assert run(project, "--gpus", "1", "--devices", "MIG-2")["CUDA_VISIBLE_DEVICES"] == "MIG-2"
+    result = project.envkit("run", "--gpus", "2", "--", "true")
+    assert result.code == 3
+    assert "one MIG instance" in result.err
+
+
+def test_beside_a_lost_one_numbers_are_not_relied_on(project: Project, driver: Nvml) -> None:
+    first, second, third = gpus(3)
+    driver.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, state="lost"), third])
+    assert run(project, "--gpus", "2")["CUDA_VISIBLE_DEVICES"] == f"{uuid(0)},{uuid(2)}"
+    result = project.envkit("run", "--gpus", "3", "--", "true")
+    assert "GPU is lost" in result.err
+
+
+def test_within_a_lease_no_other_is_taken(project: Project) -> None:
+    envkit = f"{sys.executable} -m envkit run"
+    inner = f"{envkit} -- python -c '{SHOW.replace(chr(39), chr(34))}'"
+    result = project.succeed("run", "--gpus", "2", "--", "sh", "-c", inner)
+    assert leased(result.json) == [uuid(0), uuid(1)]
+    result = project.envkit("run", "--gpus", "2", "--", "sh", "-c", f"{envkit} --gpus 1 -- true")
+    assert result.code == 2
+    assert "This is within a lease already" in result.err
+
+
+def test_envkit_in_the_environment_itself(project: Project) -> None:
+    # Python's own start hides all GPUs from it, which is not anybody's will.
+    configure(project, "count = 1")
+    found = bare(project)
+    own = {"ENVKIT_GPU_MASK": "", "HIP_VISIBLE_DEVICES": "-1"}
+    assert found["CUDA_VISIBLE_DEVICES"] == ""
+    assert leased(run(project, env={**found, **own})) == [uuid(0)]
+
+
+def test_the_exit_code_and_signals_are_the_commands(project: Project) -> None:
+    assert project.envkit("run", "--gpus", "1", "--", "sh", "-c", "exit 7").code == 7
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    assert project.envkit("run", "--gpus", "1", "--", "python", "-c", code).code == -15
+
+
+def test_standard_input_is_the_commands(project: Project) -> None:
+    command = f"echo typed | {sys.executable} -m envkit run --gpus 1 -- cat"
+    assert project.call(["sh", "-c", command]).out == "typed\n"
+
+
+def test_a_signal_reaches_the_command(project: Project) -> None:
+    ready = project.root / "ready"
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        f"open({str(ready)!r}, 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+
+    def when() -> None:
+        while not ready.exists():
+            os.sched_yield()
+
+    arguments = ("run", "--gpus", "1", "--", "python", "-c", code)
+    result = project.stopped(*arguments, when=when, number=signal.SIGTERM)
+    assert result.code == 9
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "csh"])
+def test_shells_obey_and_undo_it(project: Project, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
+    configure(project, "devices = [2]\nmemory_growth = true")
+    expected = {
+        **{"CUDA_VISIBLE_DEVICES": "2", "HIP_VISIBLE_DEVICES": "2", **ORDER},
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+    assert activated(project, shell) == expected
+    suffix = {"fish": ".fish", "csh": ".csh"}.get(shell, "")
+    source = "." if shell == "sh" else "source"
+    text = (
+        f"{source} {project.venv}/bin/activate{suffix}\ndeactivate\n{sys.executable} -I -c '{{}}'\n"
+    )
+    result = project.call([shell, "-c", text.replace("{}", SHOW.replace("'", '"'))])
+    assert (result.code, result.json) == (0, {})
+
+
+def terminal(project: Project, command: str, env: Mapping[str, str] | None = None) -> Result:
+    """Run a command for a shell on a terminal of its own."""
+    done = subprocess.run(
+        ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"],
+        cwd=project.root,
+        env={**project.machine.environ, "SHELL": "/bin/sh", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def test_activation_says_how_to_get_one(project: Project) -> None:
+    configure(project, "count = 2")
+    activate = f". {project.venv}/bin/activate"
+    told = "GPUs are on lease here: `envkit run -- COMMAND` takes 2 GPUs"
+    assert told in terminal(project, activate).out
+    assert told not in terminal(project, activate, {"CUDA_VISIBLE_DEVICES": "1"}).out
+    assert told not in project.call(["sh", "-c", activate]).text
+
+
+def test_a_shell_has_a_lease_if_it_asks_for_one(project: Project) -> None:
+    configure(project, "count = 2")
+    for options, expected in ((("--gpus", "1"), "0"), ((), "")):
+        command = [sys.executable, "-m", "envkit", "shell", *options]
+        typed = f"printf 'echo seen:$CUDA_VISIBLE_DEVICES:; exit 3\\n' | {' '.join(command)}"
+        result = project.call(["sh", "-c", typed], env={"SHELL": "/bin/sh"})
+        assert result.code == 3
+        assert f"seen:{expected}:" in result.out
+
+
+def test_both_forms_of_what_python_reads_at_its_start(project: Project) -> None:
+    configure(project, "devices = [1]")
+    (pth,) = project.site.glob("*envkit*.pth")
+    start = pth.with_suffix(".start")
+    assert pth.read_text().startswith("import ")
+    module, _, function = start.read_text().strip().partition(":")
+    # As PEP 829 has it: the object is found by this name, and called.
+    code = (
+        "import json, os, pkgutil\n"
+        f"pkgutil.resolve_name({module + ':' + function!r})()\n"
+        "print(json.dumps(os.environ['CUDA_VISIBLE_DEVICES']))"
+    )
+    assert json.loads(project.python(code)) == "1"
+    names = sorted(path.name for path in project.site.glob("*.pth"))
+    assert names[0] == pth.name
