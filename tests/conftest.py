@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import Index, good, tracing
 from tests.support.authority import Authority
+from tests.support.nvml import Nvml, gpus
 from tests.support.projects import Machine
 from tests.support.tracing import Tracer
 
@@ -122,3 +123,27 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     if not shutil.which("openssl"):
         pytest.skip("no openssl here")
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Nvml:
+    """The stand-in for the driver, compiled once."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler here")
+    return Nvml(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def driver(library: Nvml) -> Nvml:
+    """The stand-in, with four GPUs that nobody uses."""
+    library.says(gpus(4))
+    return library
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Path:
+    """A folder for leases."""
+    folder = tmp_path / "leases"
+    folder.mkdir(mode=0o770)
+    folder.chmod(0o3770)
+    return folder

@@ -47,9 +47,11 @@ def run(
         raise MissingError(image.reasons[0], image.hint)
     if image.state == "missing":
         raise MissingError(f"The engine has no image {image.name}", "Run `envkit build`.")
-    if image.state == "stale" and not stale:
+    # Where the project's folder is mounted, the code is the one that there is now.
+    older = [one for one in image.reasons if not (mount and one == freshness.CODE)]
+    if older and not stale:
         raise UsageError(
-            f"The image {image.name} is older than {' and '.join(image.reasons)}",
+            f"The image {image.name} is older than {' and '.join(older)}",
             "Run `envkit build`, or take it as it is with --stale.",
         )
     if command[0].endswith(".py"):

@@ -12,6 +12,9 @@ from envkit.errors import EnvkitError
 from envkit.image import labels, plan, record
 from envkit.installation.request import Request
 
+# What an image is older than that would be built with other code.
+CODE = "the code"
+
 State = Literal["current", "stale", "missing", "unknown"]
 
 
@@ -67,6 +70,6 @@ def of(request: Request, name: str = "") -> Freshness:
         labels.CODE: f"sha256:{code.digest}",
         labels.DOCKERFILE: labels.digest(project.root / plan.DOCKERFILE),
     }
-    kinds = {labels.LOCK: lock.name, labels.CODE: "the code", labels.DOCKERFILE: "the Dockerfile"}
+    kinds = {labels.LOCK: lock.name, labels.CODE: CODE, labels.DOCKERFILE: "the Dockerfile"}
     older = tuple(kinds[label] for label in labels.differing(image.labels, ours))
     return Freshness(name, image.id, "stale" if older else "current", older, folder=folder)
