@@ -60,7 +60,9 @@ LONGEST = 400
 def _modules() -> dict[str, ast.Module]:
     """Return each module of the package, by its name below the package."""
     found = {}
-    for path in sorted(ROOT.rglob("*.py")):
+    # Templates are what other programs become.
+    paths = [path for path in ROOT.rglob("*.py") if path.parent.name != "templates"]
+    for path in sorted(paths):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         found[name.removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
     return found

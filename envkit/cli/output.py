@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -145,6 +146,16 @@ def styled(text: str, colour: str) -> str:
 def printable(text: str) -> str:
     """Return text without the control characters that could steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """Return a line of which no more is left than fits; what gives it colour counts for nothing."""
+    shown = 0
+    for part in re.finditer(r"\x1b\[[0-9;]*m|.", text):
+        shown += len(part[0]) == 1
+        if shown == width and part.end() < len(text):
+            return f"{text[: part.start()]}…\x1b[0m"
+    return text
 
 
 def _width() -> int:

@@ -10,7 +10,7 @@ from envkit import running
 from envkit.gpu.devices import Driver, Gpu, Load, Process
 from envkit.gpu.holders import Holder
 
-State = Literal["free", "held", "held but idle", "used without a lease", "divided", "lost"]
+State = Literal["free", "held", "held but idle", "in use, no lease", "divided", "lost"]
 
 # Returns who has a lease of a GPU, given by its UUID.
 HolderOf = Callable[[str], Holder | Literal["unknown"] | None]
@@ -80,7 +80,7 @@ def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf) -> Entry:
 def _state(held: object, users: Sequence[User] | None) -> State:
     if held:
         return "held but idle" if users == () else "held"
-    return "used without a lease" if users else "free"
+    return "in use, no lease" if users else "free"
 
 
 def _user(process: Process, holder: Holder | None) -> User:

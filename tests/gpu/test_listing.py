@@ -70,7 +70,7 @@ def test_a_list(project: Project, driver: Nvml) -> None:
     with running(project, "sleep", "60") as holder:
         found = listed(project)
         assert [one["state"] for one in found] == [
-            *("held but idle", "used without a lease", "free", "lost"),
+            *("held but idle", "in use, no lease", "free", "lost"),
         ]
         has = found[0]["holder"]
         assert (has["pid"], has["command"], has["project"]) == (
@@ -84,7 +84,7 @@ def test_a_list(project: Project, driver: Nvml) -> None:
         text = project.succeed("gpu").out
         assert "held but idle" in text
         assert f"sleep 60 in {project.root}" in text
-        assert "used without a lease" in text
+        assert "in use, no lease" in text
         assert "GPU is lost" in text
         # What computes on the GPU that it has works for it.
         driver.says([FakeGpu(uuid=first.uuid, bus=first.bus, processes={holder.pid: 1})])
@@ -116,7 +116,7 @@ def test_outside_of_a_project(project: Project) -> None:
 def test_leases_that_cannot_be_read_do_not_hide_the_gpus(project: Project) -> None:
     nowhere = {"ENVKIT_GPU_LEASES": "/nonexistent"}
     result = project.succeed("gpu", env=nowhere)
-    assert "NVIDIA Stand-In" in result.out
+    assert "Stand-In" in result.out
     assert "Nothing is known of leases: /nonexistent: there is no such folder" in result.err
 
 
@@ -169,7 +169,7 @@ def test_waiting_in_turn(project: Project) -> None:
         wait(lambda: project.succeed("gpu", "--json").json["waiting"], "somebody waits")
         (one,) = project.succeed("gpu", "--json").json["waiting"]
         assert (one["pid"], one["wanted"]) == (waiting.pid, 1)
-        assert "1. in the queue: root, " in project.succeed("gpu").out
+        assert "1. in the queue for 1 GPU: root: " in project.succeed("gpu").out
         holder.kill()
         out, err = waiting.communicate(timeout=LIMIT)
         assert (waiting.returncode, out) == (0, b"in\n")
