@@ -14,7 +14,7 @@ from envkit.gpu import folder, masks, visibility
 from envkit.gpu.containers import is_running
 from envkit.gpu.devices import Driver, Gpu, NoDriverError
 from envkit.gpu.holders import Holder
-from envkit.gpu.leases import Hindrance, Lease, Leases, Refusal, Wish
+from envkit.gpu.leases import Hindrance, Lease, Leases, Refusal, Wish, are_ours
 from envkit.quantities import count as counted
 from envkit.quantities import parse_seconds
 
@@ -54,6 +54,7 @@ class Granting:
         self._asked = asked
         self._environ = visibility.without_own(environ)
         self._output = output
+        self._folder = folder.locate(self._config.leases, environ)
 
     def grant(self, holder: Holder) -> Granted:
         """Return what a command of this machine gets.
@@ -97,13 +98,16 @@ class Granting:
         return self._seen(lambda gpus: visibility.candidates(config, 1, gpus, environ))
 
     def _is_within_lease(self) -> bool:
-        found = visibility.is_leased(self._environ)
-        if found and self._asked.is_explicit:
-            raise UsageError(
-                f"This is within a lease already: {self._environ[visibility.LEASE]}",
-                "Leave --gpus and --devices out.",
-            )
-        return found
+        """Return whether this is run under a lease; forget one that is only said to be there."""
+        uuids = self._environ.get(visibility.LEASE)
+        if uuids is None:
+            return False
+        if not are_ours(self._folder, uuids.split(",")):
+            self._environ = visibility.without_lease(self._environ)
+            return False
+        if self._asked.is_explicit:
+            raise UsageError(f"This is within a lease already: {uuids}", "Leave --gpus out.")
+        return True
 
     def _with(self, wanted: Mapping[str, str]) -> Granted:
         """Return the variables with others added; the command line's override what was there."""
@@ -144,12 +148,11 @@ class Granting:
         wanted = visibility.number_of(number, found, gpus)
         by_uuid = {gpu.uuid: gpu for gpu in found}
         wish = Wish(holder, wanted, tuple(by_uuid))
-        place = folder.locate(config.leases, self._environ)
 
         def is_busy(uuid: str) -> bool:
             return bool(driver.processes(by_uuid[uuid]))
 
-        with Leases(place, is_busy=is_busy, is_running=is_running) as leases:
+        with Leases(self._folder, is_busy=is_busy, is_running=is_running) as leases:
             lease = self._wait(leases, wish, by_uuid)
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
         variables = visibility.chosen_variables(config, taken, gpus, leased=True)
@@ -175,7 +178,8 @@ class Granting:
                 said = text
             time.sleep(min(_PERIOD, max(0.0, deadline - time.monotonic())))
             outcome = leases.take(wish)
-        self._output.clear()
+            if isinstance(outcome, Lease):
+                self._output.clear()
         return outcome
 
     def _hint(self) -> str:

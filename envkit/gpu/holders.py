@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -103,10 +104,10 @@ def read(descriptor: int, place: int = 0, most: int = _MOST) -> dict[str, Any]:
 
 
 def parse(values: dict[str, Any]) -> Holder | None:
-    """Return who a line tells of; None if it tells of nobody."""
+    """Return who a line tells of; None if it tells of nobody, whoever wrote it."""
     try:
         container = values["container"]
-        return Holder(
+        found = Holder(
             uid=int(values["uid"]),
             pid=int(values["pid"]),
             program=str(values["program"]),
@@ -116,3 +117,4 @@ def parse(values: dict[str, Any]) -> Holder | None:
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    return found if math.isfinite(found.since) else None

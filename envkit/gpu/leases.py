@@ -7,10 +7,12 @@ is taken by one process at a time, all or nothing, and who came earlier comes fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from envkit import running
 from envkit.gpu import claims, holders
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
@@ -205,6 +207,42 @@ class Leases:
     def _outlives(self, known: Holder | None) -> bool:
         """Return whether the last holder was a container, and still runs."""
         return bool(known and known.container and self._is_running(known.container))
+
+
+def are_ours(folder: Folder, uuids: Sequence[str]) -> bool:
+    """Return whether this process works under leases of GPUs, having inherited them.
+
+    That variables say so proves nothing: they reach further, into a terminal multiplexer's windows
+    say, and stay when the lease has ended. Programs that start others without their open files
+    still have the lease themselves.
+
+    Raises:
+        RefusedError: a file cannot be opened.
+    """
+    return all(_is_ours(folder, uuid) for uuid in uuids)
+
+
+def _is_ours(folder: Folder, uuid: str) -> bool:
+    descriptor = folder.open(file_name(uuid), writing=False)
+    if descriptor is None:
+        return False
+    try:
+        if not claims.is_claimed(descriptor):
+            return False
+        known = holders.parse(holders.read(descriptor))
+        started = known is not None and known.pid in running.ancestry(os.getpid())
+        return started or _has_open(os.fstat(descriptor), but=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _has_open(status: os.stat_result, *, but: int) -> bool:
+    """Return whether this process has a file open by another descriptor (proc(5), PID/fd)."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(name) != but and os.path.samestat(os.fstat(int(name)), status):
+                return True
+    return False
 
 
 def file_name(uuid: str) -> str:

@@ -86,7 +86,7 @@ class Queue:
         with self.alone():
             waiting = dict(self._records())
             place = next(one for one in range(1, _MOST + 1) if one not in waiting)
-            number = max((int(one.get("number", 0)) for one in waiting.values()), default=0) + 1
+            number = max((one.number for one in waiting.values() if one), default=0) + 1
             line = holder.encoded(number=number, wanted=wanted, candidates=list(candidates))
             if len(line) > _SIZE or place == _MOST:
                 raise RefusedError("The queue for GPUs is full", "Try it later.")
@@ -96,15 +96,15 @@ class Queue:
 
     def before(self) -> list[Waiting]:
         """Return those who came earlier, in their order; all, if this process does not wait."""
-        found = [one for one in map(_parsed, dict(self._records()).values()) if one]
+        found = [one for _, one in self._records() if one]
         earlier = [one for one in found if not self._number or one.number < self._number]
         return sorted(earlier, key=lambda one: one.number)
 
-    def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the place and the record of everybody else who waits."""
+    def _records(self) -> Iterator[tuple[int, Waiting | None]]:
+        """Yield each record that somebody else has: its place, and who it is, if that is told."""
         for place in range(1, os.fstat(self._descriptor).st_size // _SIZE + 2):
             if place != self._place and claims.is_claimed(self._descriptor, place):
-                yield place, holders.read(self._descriptor, place * _SIZE, _SIZE)
+                yield place, _parsed(holders.read(self._descriptor, place * _SIZE, _SIZE))
 
 
 def _parsed(values: dict[str, Any]) -> Waiting | None:
@@ -113,5 +113,5 @@ def _parsed(values: dict[str, Any]) -> Waiting | None:
         return holder and Waiting(
             holder, int(values["number"]), int(values["wanted"]), frozenset(values["candidates"])
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

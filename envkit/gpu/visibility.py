@@ -91,9 +91,10 @@ def without_own(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in dropped}
 
 
-def is_leased(environ: Mapping[str, str]) -> bool:
-    """Return whether a process has GPUs on lease already."""
-    return LEASE in environ
+def without_lease(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without what a lease has said that is over."""
+    dropped = {LEASE, *masks.MASKS}
+    return {name: value for name, value in environ.items() if name not in dropped}
 
 
 def candidates(

@@ -242,6 +242,48 @@ def test_within_a_lease_no_other_is_taken(project: Project) -> None:
     assert "This is within a lease already" in result.err
 
 
+def test_within_a_lease_of_a_program_that_hands_on_no_files(project: Project) -> None:
+    inner = [sys.executable, "-m", "envkit", "run", "--", "python", "-c", SHOW]
+    code = f"import subprocess; subprocess.run({inner!r}, check=True)"
+    result = project.succeed("run", "--gpus", "2", "--", "python", "-c", code)
+    assert leased(result.json) == [uuid(0), uuid(1)]
+
+
+def test_a_lease_that_is_only_said_to_be_there(project: Project) -> None:
+    configure(project, "count = 1")
+    said = {"ENVKIT_GPU_LEASE": uuid(3), "CUDA_VISIBLE_DEVICES": "3"}
+    assert leased(run(project, env=said)) == [uuid(0)]
+    # Somebody else has it by now.
+    other = [sys.executable, "-m", "envkit", "run", "--devices", "3", "--", "sh", "-c"]
+    with subprocess.Popen(
+        [*other, "echo ready; read -r _"],
+        cwd=project.root,
+        env=project.machine.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        assert holder.stdout.readline() == b"ready\n"
+        assert leased(run(project, env=said)) == [uuid(0)]
+        holder.stdin.close()
+
+
+def test_the_terminal_is_the_commands(project: Project) -> None:
+    command = f"{sys.executable} -m envkit run --gpus 1 -- python -c"
+    code = "import sys; print([s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)])"
+    done = subprocess.run(
+        ["/usr/bin/script", "-qec", f"{command} '{code}'", "/dev/null"],
+        cwd=project.root,
+        env=project.machine.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[True, True, True]")
+
+
 def test_envkit_in_the_environment_itself(project: Project) -> None:
     # Python's own start hides all GPUs from it, which is not anybody's will.
     configure(project, "count = 1")
