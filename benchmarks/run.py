@@ -29,7 +29,9 @@ from envkit.gpu.leases import Lease, Leases, Refusal, Wish
 from tests.support.nvml import Nvml, gpus
 
 README = Path(__file__).with_name("README.md")
-BARE, OURS, PYTHON, UV = "true", "envkit run -- true", "python -c pass", "uv run --no-sync -- true"
+BARE, PYTHON = "true", "python -c pass"
+OURS, LEASED = "envkit run -- true", "envkit run --gpus 1 -- true"
+UV = "uv run --no-sync -- true"
 
 # So many GPUs has the machine whose leases are taken.
 GPUS = 8
@@ -89,14 +91,17 @@ def _command_lines(folder: Path, envkit: str, uv: str, repeats: int) -> list[str
         BARE: (["/bin/true"], ours),
         PYTHON: ([str(ours / ".venv/bin/python"), "-c", "pass"], ours),
         OURS: ([envkit, "run", "--", "true"], ours),
+        LEASED: ([envkit, "run", "--gpus", "1", "--", "true"], ours),
         UV: ([uv, "run", "--no-sync", "--", "true"], theirs),
     }
+    environ = {**os.environ, **_driver(folder), "ENVKIT_GPU_LEASES": str(folder / "leases")}
+    (folder / "leases").mkdir()
     seconds: dict[str, dict[int, float]] = {name: {} for name in ways}
     for round_ in range(-3, repeats):  # what is not warm yet is warmed first
         order = list(ways)
         order = order[round_ % len(order) :] + order[: round_ % len(order)]
         for name in order:
-            took = _timed(*ways[name])
+            took = _timed(*ways[name], environ)
             if round_ >= 0:
                 seconds[name][round_] = took
     lines = ["| | median, ms | range, ms | over `true`, ms | to `uv run` (range) |"]
@@ -130,19 +135,24 @@ def _make_projects(ours: Path, theirs: Path, envkit: str, uv: str) -> None:
     subprocess.run([envkit, "-q", "install"], cwd=ours, check=True)
 
 
-def _timed(command: Sequence[str], folder: Path) -> float:
+def _timed(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> float:
     start = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(command, cwd=folder, env=environ, check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def _leases_apart(folder: Path, repeats: int) -> list[str]:
     """Measure leases in a process that finds the stand-in for the driver."""
     say("taking leases")
+    command = [sys.executable, __file__, INNER, "--repeats", str(repeats)]
+    return output(command, {**os.environ, **_driver(folder)}).splitlines()
+
+
+def _driver(folder: Path) -> Mapping[str, str]:
+    """Return the variables of a process that finds the stand-in for the driver."""
     library = Nvml(folder / "nvml")
     library.says(gpus(GPUS))
-    command = [sys.executable, __file__, INNER, "--repeats", str(repeats)]
-    return output(command, {**os.environ, **library.environ}).splitlines()
+    return library.environ
 
 
 def _lease_lines(repeats: int) -> list[str]:

@@ -31,6 +31,12 @@ def _answer(arguments: list[str]) -> int:
         from envkit.environment import quick
 
         quick.run(arguments[1:])
+        from envkit.cli import running
+        from envkit.cli.guard import guarded
+
+        plain = running.plainly(arguments[1:])
+        if plain:
+            return guarded(plain)
     if arguments == ["build"]:
         from envkit.cli.building import build_here
         from envkit.cli.guard import guarded

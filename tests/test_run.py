@@ -85,6 +85,15 @@ def test_an_environment_that_is_not_the_locks(project: Project) -> None:
     assert project.envkit("-q", "run", "--", "python", "-c", "print('ran')").err == ""
 
 
+def test_files_that_were_written_again_as_they_were_are_no_reason_to_warn(
+    project: Project,
+) -> None:
+    for path in (project.root / "requirements.txt", project.root / "envkit.toml"):
+        path.write_bytes(path.read_bytes())
+    result = project.envkit("run", "--", "python", "-c", "print('ran')")
+    assert (result.code, result.out, result.err) == (0, "ran\n", "")
+
+
 def test_a_group_beside_the_configured_ones_is_no_reason_to_warn(project: Project) -> None:
     project.lock("delta-1.0", group="dev")
     project.install("--group", "dev")

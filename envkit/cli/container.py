@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -70,7 +69,7 @@ def _gpus(
     config = project.config.gpu
     with Connecting(os.environ) as connecting:
         where = connecting.endpoint
-        label = secrets.token_hex(8)
+        label = os.urandom(8).hex()
         holder = Holder.this(command, str(project.root))._replace(
             container=Container(label, where.address)
         )

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from envkit import project, replacement
+from envkit import project
+from envkit.cli import running
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
-from envkit.environment import activation, quick, stamp
-from envkit.errors import MissingError, UsageError
-from envkit.project import Project
-
-if TYPE_CHECKING:
-    from envkit.cli.gpus import Granted
+from envkit.errors import UsageError
 
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -67,12 +63,7 @@ def run(output: Output, /, command: tuple[str, ...], **options: Any) -> None:
         extra = options["slurm_option"]
         cluster.run(command, found, asked, output, options=extra, detach=options["detach"])
         return
-    found = _ready_project(output)
-    environ = activation.environment(str(found.environment), os.environ)
-    if command[0].endswith(".py") and Path(command[0]).is_file():
-        command = ("python", *command)
-    granted = _granted(found, asked, environ, command, output)
-    replacement.replace(command, granted)
+    running.run_here(asked, command, output)
 
 
 @click.command()
@@ -83,32 +74,7 @@ def shell(output: Output, /, **options: Any) -> None:
 
     With --gpus it has them on lease for as long as it runs.
     """
-    found = _ready_project(output)
-    if os.environ.get("VIRTUAL_ENV") == str(found.environment):
-        raise UsageError("This shell is in the environment already")
-    location = str(found.environment)
-    asked = _asked(options)
-    granted = dict(os.environ)
-    if asked.is_explicit:
-        granted = _granted(found, asked, granted, ("shell",), output)
-    command, environ = activation.shell(location, granted)
-    output.say(f"A shell in {location}; `exit` leaves it")
-    replacement.replace(command, environ)
-
-
-def _ready_project(output: Output) -> Project:
-    """Return the project, if its environment can be used; say so if it is not the lock's."""
-    found = project.find(Path.cwd(), os.environ)
-    location = str(found.environment)
-    known = stamp.read(location)
-    if known is None:
-        if os.path.exists(f"{location}/bin/python"):
-            output.warn(f"{location} was not made by envkit, or is not finished")
-        else:
-            raise MissingError("There is no environment yet", "Run `envkit install`.")
-    elif not quick.is_current(location, known):
-        output.warn("The environment is not what the lock says: run `envkit install`")
-    return found
+    running.shell_here(_asked(options), output)
 
 
 def _asked(options: dict[str, Any]) -> GpuOptions:
@@ -129,24 +95,3 @@ def _refuse_meaningless(options: dict[str, Any]) -> None:
             raise UsageError(f"--{word} has a meaning with {needed} only")
     if options["in_image"] and options["on"]:
         raise UsageError("--image and --on do not go together")
-
-
-def _granted(
-    found: Project,
-    asked: GpuOptions,
-    environ: dict[str, str],
-    command: tuple[str, ...],
-    output: Output,
-) -> dict[str, str]:
-    """Return the variables of a command with the GPUs that it gets; a lease is handed on."""
-    settings = found.config.gpu
-    if not settings.is_set and not asked.is_explicit:
-        return environ
-    from envkit.cli.gpus import Granting
-    from envkit.gpu.holders import Holder
-
-    granting = Granting(settings, asked, environ, output)
-    granted: Granted = granting.grant(Holder.this(command, str(found.root)))
-    if granted.lease:
-        granted.lease.hand_on()
-    return dict(granted.environ)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from envkit.config import GpuConfig
-from envkit.engines.engine import Engine
 from envkit.errors import EnvkitError, MissingError
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
@@ -58,6 +57,8 @@ def options(
 
 def is_running(container: Container) -> bool:
     """Return whether a container still runs, or may do so as nobody here can tell."""
+    from envkit.engines.engine import Engine
+
     socket = container.engine.removeprefix("unix://")
     if os.path.exists(socket) and not os.access(socket, os.W_OK):
         return True

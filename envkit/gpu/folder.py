@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,7 +81,7 @@ class Folder:
 
     def _make(self, path: Path) -> None:
         """Let an empty file appear that has its mode from the start, whatever the umask."""
-        draft = self.path / f".{secrets.token_hex(8)}"
+        draft = self.path / f".{os.urandom(8).hex()}"
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.fchmod(descriptor, 0o666 if self.is_shared else 0o600)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from envkit.gpu import devices
 from tests.support import nvml
 from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
 
@@ -145,18 +144,3 @@ def test_drivers_that_name_the_wrong_processes(
     library.says([FakeGpu(uuid=uuid(0), processes={1: 1})], version=version)
     (found,) = listed(library.environ)["gpus"]
     assert (found["processes"] is not None) is is_believed
-
-
-@pytest.mark.gpu
-def test_a_real_one() -> None:
-    try:
-        driver = devices.Driver()
-    except devices.NoDriverError as error:
-        pytest.skip(error.message)
-    with driver:
-        assert driver.version
-        found = driver.gpus()
-        assert found
-        for gpu in found:
-            assert gpu.uuid.startswith(("GPU-", "MIG-"))
-            assert driver.load(gpu).memory_total
