@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from envkit.config import GpuConfig
@@ -63,8 +63,8 @@ class Visibility(NamedTuple):
 
     @property
     def source(self) -> str:
-        said = json.dumps([self.seen, self.used, self.telling])
-        return f"{NAME} {os.path.basename(self.skeleton.entry)} {_form()} {said}"
+        said = _said(self.seen, self.used, self.telling)
+        return f"{NAME} {os.path.basename(self.skeleton.entry)} {said}"
 
     def leaves(self, layout: Layout) -> Iterator[tuple[str, dict[str, Leaf]]]:
         files = {
@@ -96,13 +96,24 @@ class Visibility(NamedTuple):
         return extended.encode("utf-8", "surrogateescape")
 
 
-def of(config: GpuConfig, skeleton: Skeleton) -> Visibility:
-    """Return the part for settings that say something of GPUs.
+def of(config: GpuConfig, skeleton: Skeleton) -> tuple[Visibility, ...]:
+    """Return the part for some settings; nothing if they say nothing of GPUs.
 
     Args:
         config: the settings.
         skeleton: the environment's.
     """
+    return (Visibility(skeleton, *_settings(config)),) if config.is_set else ()
+
+
+def is_of(config: GpuConfig, sources: Iterable[str]) -> bool:
+    """Return whether parts with these sources have what settings say of GPUs, and no more."""
+    had = [source.split(" ", 2)[2] for source in sources if source.startswith(f"{NAME} ")]
+    return had == ([_said(*_settings(config))] if config.is_set else [])
+
+
+def _settings(config: GpuConfig) -> tuple[Mapping[str, str], Mapping[str, str], str]:
+    """Return the variables that say what may be seen, those that say more, what a shell says."""
     from envkit.gpu import masks, visibility
 
     variables = visibility.project_variables(config)
@@ -113,7 +124,11 @@ def of(config: GpuConfig, skeleton: Skeleton) -> Visibility:
     if config.count:
         number = "all" if config.count == "all" else counted(config.count, "GPU")
         telling = f"GPUs are on lease here: `envkit run -- COMMAND` takes {number}"
-    return Visibility(skeleton, seen, used, telling)
+    return seen, used, telling
+
+
+def _said(seen: Mapping[str, str], used: Mapping[str, str], telling: str) -> str:
+    return f"{_form()} {json.dumps([seen, used, telling])}"
 
 
 def again(skeleton: Skeleton, source: str) -> Visibility | None:

@@ -7,12 +7,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from envkit.config import GpuConfig
 from envkit.environment import parts, skeleton, visibility
 from envkit.environment.halves import Half, Wanted
 from envkit.environment.home import Home
 from envkit.environment.parts import Distribution, Part
-from envkit.environment.skeleton import Skeleton
 from envkit.errors import MissingError
 from envkit.installation import choice
 from envkit.installation.plan import Plan
@@ -46,7 +44,7 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
     return Wanted(
         home=home,
         interpreter=python,
-        parts=(base, *_seen(project.config.gpu, base), *found),
+        parts=(base, *visibility.of(project.config.gpu, base), *found),
         groups=tuple(group.name for group in request.groups),
         configured=not request.overridden,
         completed=project.config.compile == "background",
@@ -108,11 +106,6 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
         content=half.stamp["content"][0],
         summary=half.stamp["summary"][0],
     )
-
-
-def _seen(config: GpuConfig, base: Skeleton) -> tuple[Part, ...]:
-    """Return the part that says which GPUs may be seen, if the settings say anything of that."""
-    return (visibility.of(config, base),) if config.is_set else ()
 
 
 def prepare(interpreter: Interpreter, *, store: Store, home: Home, prompt: str) -> None:

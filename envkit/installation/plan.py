@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from envkit import config, interpreter
 from envkit.changes import Change
-from envkit.environment import halves, stamp
+from envkit.environment import halves, stamp, visibility
 from envkit.environment.halves import Half
 from envkit.errors import UsageError
 from envkit.installation import choice
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
         live: `.venv` as it was found.
         changes: what will be different to a user.
         changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
-            say, or somebody put something into it.
+            say, somebody put something into it, or other GPUs may be seen.
     """
 
     request: Request
@@ -100,8 +100,16 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
         content=content,
         live=live,
         changes=changes,
-        changed=bool(changes) or len(entries) < len(pins) or live.is_drifted(python),
+        changed=bool(changes)
+        or len(entries) < len(pins)
+        or live.is_drifted(python)
+        or not _sees_what_is_set(live, project),
     )
+
+
+def _sees_what_is_set(live: Half, project: Project) -> bool:
+    parts = live.record.parts if live.record else ()
+    return visibility.is_of(project.config.gpu, (part.source for part in parts))
 
 
 def _locks(request: Request) -> list[Lock]:

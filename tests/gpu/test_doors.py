@@ -1,8 +1,6 @@
 """Every way of starting a process obeys the project's settings, and nothing that is set by hand."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +10,7 @@ import pytest
 
 from envkit.gpu import masks
 from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
-from tests.support.projects import Project, Result
+from tests.support.projects import Project
 
 NAMES = (*masks.MASKS, masks.ORDER, "TF_FORCE_GPU_ALLOW_GROWTH", "ENVKIT_GPU_LEASE")
 SHOW = (
@@ -145,6 +143,17 @@ def test_the_command_line_stands_above_all(project: Project) -> None:
     assert leased(run(project, "--gpus", "1", "--devices", "3,2")) == [uuid(3)]
     configure(project, "devices = [0]")
     assert run(project, "--devices", "2", env=by_hand)["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def test_other_settings_are_a_difference(project: Project) -> None:
+    for settings in ("[gpu]\ncount = 1\n", "[gpu]\ncount = 2\n", ""):
+        project.root.joinpath("envkit.toml").write_text(settings)
+        assert project.envkit("install", "--check").code == 1
+        assert project.envkit("status").code == 1
+        project.install()
+        assert project.envkit("install", "--check").code == 0
+        assert project.envkit("status").code == 0
+        assert project.envkit("verify", "--depth", "hashes").code == 0
 
 
 def test_users_and_machines_files(project: Project) -> None:
@@ -320,72 +329,3 @@ def test_a_signal_reaches_the_command(project: Project) -> None:
     arguments = ("run", "--gpus", "1", "--", "python", "-c", code)
     result = project.stopped(*arguments, when=when, number=signal.SIGTERM)
     assert result.code == 9
-
-
-@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "csh"])
-def test_shells_obey_and_undo_it(project: Project, shell: str) -> None:
-    if not shutil.which(shell):
-        pytest.skip(f"there is no {shell}")
-    configure(project, "devices = [2]\nmemory_growth = true")
-    expected = {
-        **{"CUDA_VISIBLE_DEVICES": "2", "HIP_VISIBLE_DEVICES": "2", **ORDER},
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    }
-    assert activated(project, shell) == expected
-    suffix = {"fish": ".fish", "csh": ".csh"}.get(shell, "")
-    source = "." if shell == "sh" else "source"
-    text = (
-        f"{source} {project.venv}/bin/activate{suffix}\ndeactivate\n{sys.executable} -I -c '{{}}'\n"
-    )
-    result = project.call([shell, "-c", text.replace("{}", SHOW.replace("'", '"'))])
-    assert (result.code, result.json) == (0, {})
-
-
-def terminal(project: Project, command: str, env: Mapping[str, str] | None = None) -> Result:
-    """Run a command for a shell on a terminal of its own."""
-    done = subprocess.run(
-        ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"],
-        cwd=project.root,
-        env={**project.machine.environ, "SHELL": "/bin/sh", **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
-
-
-def test_activation_says_how_to_get_one(project: Project) -> None:
-    configure(project, "count = 2")
-    activate = f". {project.venv}/bin/activate"
-    told = "GPUs are on lease here: `envkit run -- COMMAND` takes 2 GPUs"
-    assert told in terminal(project, activate).out
-    assert told not in terminal(project, activate, {"CUDA_VISIBLE_DEVICES": "1"}).out
-    assert told not in project.call(["sh", "-c", activate]).text
-
-
-def test_a_shell_has_a_lease_if_it_asks_for_one(project: Project) -> None:
-    configure(project, "count = 2")
-    for options, expected in ((("--gpus", "1"), "0"), ((), "")):
-        command = [sys.executable, "-m", "envkit", "shell", *options]
-        typed = f"printf 'echo seen:$CUDA_VISIBLE_DEVICES:; exit 3\\n' | {' '.join(command)}"
-        result = project.call(["sh", "-c", typed], env={"SHELL": "/bin/sh"})
-        assert result.code == 3
-        assert f"seen:{expected}:" in result.out
-
-
-def test_both_forms_of_what_python_reads_at_its_start(project: Project) -> None:
-    configure(project, "devices = [1]")
-    (pth,) = project.site.glob("*envkit*.pth")
-    start = pth.with_suffix(".start")
-    assert pth.read_text().startswith("import ")
-    module, _, function = start.read_text().strip().partition(":")
-    # As PEP 829 has it: the object is found by this name, and called.
-    code = (
-        "import json, os, pkgutil\n"
-        f"pkgutil.resolve_name({module + ':' + function!r})()\n"
-        "print(json.dumps(os.environ['CUDA_VISIBLE_DEVICES']))"
-    )
-    assert json.loads(project.python(code)) == "1"
-    names = sorted(path.name for path in project.site.glob("*.pth"))
-    assert names[0] == pth.name
