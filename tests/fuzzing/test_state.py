@@ -66,6 +66,7 @@ def environment(root: Path) -> Path:
             "mutex": [str(root / "mutex")],
             "lacking": ["nothing"],
             "summary": ["1 distribution"],
+            "gpu": ["nothing"],
             "content": [stamp.content_digest([])],
             "record": [stamp.identity(str(venv), stamp.RECORD)],
             "input": [f"{root}/envkit.toml\tabsent"],
