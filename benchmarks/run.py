@@ -166,7 +166,7 @@ def _lease_lines(repeats: int) -> list[str]:
         def opened() -> Leases:
             return Leases(
                 folder,
-                is_busy=lambda uuid: bool(driver.processes(by_uuid[uuid])),
+                user_of=lambda uuid: driver.user(by_uuid[uuid]),
                 is_running=lambda _: False,
             )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from envkit import overrides
 from envkit.errors import UsageError
 from envkit.quantities import parse_bytes, parse_seconds
 from envkit.tables import Layer, Table, read_toml
@@ -110,7 +110,12 @@ class GpuOptions(NamedTuple):
         )
 
     def over(self, config: GpuConfig) -> GpuConfig:
-        """Return settings with what is said here above them."""
+        """Return settings with what is said here above them.
+
+        Where GPUs are on lease, those that are named and not counted are all meant.
+        """
+        if self.count is None and self.devices is not None and config.count is not None:
+            return self._replace(count=len(self.devices)).over(config)
         said = {name: value for name, value in self._asdict().items() if value is not None}
         return config._replace(**said)
 
@@ -180,10 +185,6 @@ _KEYS = tuple(key for key in Config._fields if key != "sources")
 # The keys whose values are tables of their own.
 _TABLES = ("image", "gpu")
 
-# The machine's own settings, which stand above a project's and a user's; or where this says.
-_MACHINE_FILE = "/etc/envkit/config.toml"
-_MACHINE_VARIABLE = "ENVKIT_MACHINE_CONFIG"
-
 # A project cannot know where a machine keeps leases.
 _PROJECTS_GPU_KEYS = tuple(key for key in GpuConfig._fields if key != "leases")
 
@@ -206,19 +207,11 @@ _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
 
 # As nvidia-smi -L has them, or their beginnings.
 _UUID = r"(GPU|MIG)-[0-9a-zA-Z/-]+"
+_NUMBER = r"[0-9]{1,4}"
+
+# No machine has so many devices.
+_MOST = 10_000
 _DEVICES_HINT = 'must be a list such as [0, 2] or ["GPU-8932f937"], each of one kind and once'
-
-
-def overriding_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the user's and the machine's own files, which need not exist; the last one decides.
-
-    Source for the user's: XDG Base Directory Specification, $XDG_CONFIG_HOME.
-    """
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    return (
-        Path(home, "envkit", "config.toml"),
-        Path(environ.get(_MACHINE_VARIABLE) or _MACHINE_FILE),
-    )
 
 
 def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) -> Config:
@@ -233,9 +226,8 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         UsageError: an unknown key, a value of the wrong type, or one that is not among the choices.
     """
     project = Layer(table, file, file.name)
-    above = [
-        Layer(read_toml(one), one, str(one)) for one in overriding_files(environ) if one.is_file()
-    ]
+    files = map(Path, overrides.files(environ))
+    above = [Layer(read_toml(one), one, str(one)) for one in files if one.is_file()]
     variables = {
         key: (name, environ[name]) for key, name in _VARIABLES.items() if environ.get(name)
     }
@@ -288,7 +280,7 @@ def _gpu(reader: Table) -> GpuConfig:
 def _parse_devices(text: str) -> tuple[str, ...]:
     """Return the devices that a text names, as in "0,2" or "GPU-8932f937"; none if it is empty."""
     words = [word.strip() for word in text.split(",")] if text.strip() else []
-    values = [int(word) if word.isdecimal() else word for word in words]
+    values = [int(word) if re.fullmatch(_NUMBER, word) else word for word in words]
     if not _are_devices(values):
         raise UsageError(f"{text!r} is no list of GPUs", "As in 0,2 or GPU-8932f937,GPU-1be0ab2c.")
     return tuple(map(str, values))
@@ -296,7 +288,7 @@ def _parse_devices(text: str) -> tuple[str, ...]:
 
 def _parse_count(text: str) -> Count:
     """Return the number of GPUs that a text means, as in "2" or "all"."""
-    if text != "all" and not text.isdecimal():
+    if text != "all" and not re.fullmatch(_NUMBER, text):
         raise UsageError(f"{text!r} is no number of GPUs", 'A number, or "all".')
     return "all" if text == "all" else int(text)
 
@@ -311,7 +303,8 @@ def _are_devices(value: object) -> bool:
         return False
     if all(_is_number(one) for one in value):
         return True
-    return all(isinstance(one, str) and re.fullmatch(_UUID, one) for one in value)
+    uuids = [re.fullmatch(_UUID, one) if isinstance(one, str) else None for one in value]
+    return all(uuids) and len({one[1] for one in uuids if one}) == 1
 
 
 def _is_count(value: object) -> bool:
@@ -319,4 +312,4 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from envkit.errors import UsageError
 
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+# Whatever is counted here is less.
+_MOST = 10**18
+
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "day": 86400, "w": 604800}
 
 
@@ -80,7 +83,7 @@ def parse_seconds(text: str) -> int:
     Raises:
         UsageError: it means none.
     """
-    return _parse(text, _SECONDS, "a duration, such as 12h, 30d or 2w")
+    return _parse(text, _SECONDS, "a duration, such as 90s, 12h or 30d")
 
 
 def _parse(text: str, units: dict[str, int], kind: str) -> int:
@@ -91,6 +94,6 @@ def _parse(text: str, units: dict[str, int], kind: str) -> int:
         value = float(number)
     except ValueError:
         value = -1
-    if factor is None or not 0 <= value < float("inf"):
+    if factor is None or not 0 <= value * factor < _MOST:
         raise UsageError(f"{text!r} is not {kind}")
     return int(value * factor)

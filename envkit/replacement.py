@@ -19,7 +19,7 @@ def replace(command: "Sequence[str]", env: "Mapping[str, str]") -> "NoReturn":
     """
     try:
         os.execvpe(command[0], list(command), dict(env))  # noqa: S606
-    except FileNotFoundError:
-        raise MissingError(f"{command[0]}: no such command") from None
+    except (FileNotFoundError, ValueError):  # ValueError: no command can have this name
+        raise MissingError(f"{command[0] or repr('')}: no such command") from None
     except OSError as error:
         raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None

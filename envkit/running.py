@@ -40,12 +40,17 @@ class Running(NamedTuple):
         """Its command in a line, without the interpreter that runs envkit."""
         words = self.words
         if len(words) > 1 and os.path.basename(words[0]).startswith("python"):
-            if words[1] == "-m" and words[2].startswith("envkit."):
+            if len(words) > 2 and words[1] == "-m" and words[2].startswith("envkit."):
                 return "envkit in the background"
             if os.path.basename(words[1]) == "envkit":
                 words = words[1:]
-        text = " ".join([os.path.basename(words[0]), *words[1:]]).strip()
+        text = one_line(" ".join([os.path.basename(words[0]), *words[1:]]))
         return f"{text[: _COMMAND - 1]}…" if len(text) > _COMMAND else text
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line."""
+    return " ".join(text.split())
 
 
 def find(pid: int) -> Running | None:

@@ -39,7 +39,7 @@ LAYERS = (
         "tar",
         "versions",
     },
-    {"refusals", "replacement", "running"},
+    {"overrides", "refusals", "replacement", "running"},
     {"errors"},
 )
 

@@ -10,6 +10,8 @@ from envkit import process, replacement
 from envkit.cli.output import Output, answer
 from envkit.config import GpuOptions
 from envkit.errors import UsageError
+from envkit.gpu import visibility
+from envkit.locks import compiler
 from envkit.project import Project
 from envkit.slurm import Job
 
@@ -43,6 +45,12 @@ def run(
         raise UsageError(
             "Slurm chooses the node, and which of its GPUs", "Say how many, as in --gpus 2."
         )
+    if asked.wait is not None:
+        raise UsageError("Slurm has a queue of its own, in which --wait says nothing")
+    for group in project.choose():
+        reason = compiler.stale(project, group)
+        if reason:
+            raise UsageError(f"{group.lock.name} cannot be installed: {reason}")
     job = Job(
         command=command,
         envkit=(sys.executable, "-m", "envkit"),
@@ -50,10 +58,11 @@ def run(
         gpus=gpus.count or 0,
         options=options,
     )
+    environ = visibility.without_own(os.environ)
     if not detach:
-        replacement.replace(job.attached(), os.environ)
+        replacement.replace(job.attached(), environ)
     submission, script = job.detached()
-    done = process.check(submission, what="Slurm did not take the job", stdin=script)
+    done = process.check(submission, what="Slurm did not take the job", stdin=script, env=environ)
     number = done.stdout.strip().partition(";")[0]
     output.say(f"Submitted; its output goes to slurm-{number}.out, `scancel {number}` ends it")
     answer(number)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NamedTuple
 
-from envkit import replacement
+from envkit import process, replacement
 from envkit.cli.building import request_here
-from envkit.cli.gpus import Granted, Granting
+from envkit.cli.gpus import Granting
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
 from envkit.engines.connecting import Connecting
 from envkit.errors import MissingError, UsageError
 from envkit.gpu import containers
 from envkit.gpu.holders import Container, Holder
+from envkit.gpu.leases import Lease
 from envkit.image import freshness
 from envkit.image.freshness import Freshness
 from envkit.project import Project
@@ -26,8 +27,8 @@ _FOLDER = "/app"
 
 def run(
     command: tuple[str, ...], asked: GpuOptions, output: Output, *, stale: bool, mount: bool
-) -> NoReturn:
-    """Become the Docker command that runs a container of the image, which is gone afterwards.
+) -> int:
+    """Run a command in a container of the image, which is gone afterwards.
 
     Args:
         command: what is run in it.
@@ -36,12 +37,29 @@ def run(
         stale: whether the image may be older than the lock or the code.
         mount: whether the project's folder is in it, in place of the code that it was built with.
 
+    Returns:
+        The exit code, where GPUs are let go of afterwards; otherwise this process becomes Docker's.
+
     Raises:
         MissingError: there is no engine, no image, no Docker command or no GPU.
         UsageError: the image is older.
     """
     request = request_here()
-    image = freshness.of(request)
+    image = _usable(freshness.of(request), stale=stale, mount=mount)
+    if command[0].endswith(".py"):
+        command = ("python", *command)
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    docker = ["docker", "run", "--rm", "--init", "--interactive", *terminal]
+    mounted = _mounted(request.project, image) if mount else []
+    given = _gpus(command, request.project, asked, output)
+    words = [*docker, *mounted, *given.options, image.id, *command]
+    if given.lease is None:
+        replacement.replace(words, os.environ)
+    return _attended(words, given.lease, given.holder)
+
+
+def _usable(image: Freshness, *, stale: bool, mount: bool) -> Freshness:
+    """Return an image, if there is one that is new enough."""
     if image.state == "unknown":
         raise MissingError(image.reasons[0], image.hint)
     if image.state == "missing":
@@ -53,19 +71,32 @@ def run(
             f"The image {image.name} is older than {' and '.join(older)}",
             "Run `envkit build`, or take it as it is with --stale.",
         )
-    if command[0].endswith(".py"):
-        command = ("python", *command)
-    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    docker = ["docker", "run", "--rm", "--init", "--interactive", *terminal]
-    mounted = _mounted(request.project, image) if mount else []
-    given = _gpus(command, request.project, asked, output)
-    replacement.replace([*docker, *mounted, *given, image.id, *command], os.environ)
+    return image
 
 
-def _gpus(
-    command: Sequence[str], project: Project, asked: GpuOptions, output: Output
-) -> tuple[str, ...]:
-    """Return the options that give a container its GPUs; a lease of them is handed on."""
+def _attended(words: Sequence[str], lease: Lease, holder: Holder) -> int:
+    """Run a container that has GPUs, and say when it does not run any more.
+
+    Not everybody who may take GPUs may ask the engine; so whether a container that had them still
+    runs is left to be asked only where this process, or Docker's, was killed.
+    """
+    lease.hand_on()
+    code = process.attend(words, env=os.environ)
+    if holder.container and not containers.is_running(holder.container):
+        lease.rewrite(holder._replace(container=None))
+    return code
+
+
+class _Given(NamedTuple):
+    """What a container gets: options of `docker run`; the lease of it, and by whom it is held."""
+
+    options: tuple[str, ...]
+    lease: Lease | None
+    holder: Holder
+
+
+def _gpus(command: Sequence[str], project: Project, asked: GpuOptions, output: Output) -> _Given:
+    """Return the GPUs that a container gets."""
     config = project.config.gpu
     with Connecting(os.environ) as connecting:
         where = connecting.endpoint
@@ -73,18 +104,18 @@ def _gpus(
         holder = Holder.this(command, str(project.root))._replace(
             container=Container(label, where.address)
         )
-        granted: Granted = Granting(config, asked, os.environ, output).grant_container(holder)
+        granted = Granting(project, asked, os.environ, output).grant_container(holder)
         if not granted.gpus:
-            return containers.options((), config, {}, "")
+            return _Given(containers.options((), config, {}, ""), None, holder)
         if where.socket is None:
             raise UsageError(
                 f"The engine at {where} is not this machine's, whose GPUs are meant",
                 "Leave --gpus out, or use an engine of this machine.",
             )
         info = connecting.engine.info()
-    if granted.lease:
-        granted.lease.hand_on()
-    return containers.options(granted.gpus, config, info, label if granted.lease else "")
+    name = label if granted.lease else ""
+    options = containers.options(granted.gpus, config, info, name)
+    return _Given(options, granted.lease, holder)
 
 
 def _mounted(project: Project, image: Freshness) -> list[str]:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from envkit import config, process, project, render
-from envkit.cli import gpu_list
+from envkit.cli.gpu_list import Listing
 from envkit.cli.output import Output, answer, cut
-from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, UsageError
+from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, MissingError, UsageError
 from envkit.gpu import folder as folders
+from envkit.gpu import queue
 from envkit.gpu import survey as surveys
 from envkit.gpu.devices import Driver, NoDriverError
-from envkit.gpu.folder import Folder
-from envkit.gpu.leases import Leases
-from envkit.gpu.queue import Waiting
-from envkit.gpu.survey import Entry
+from envkit.gpu.leases import holder_of
+
+# What a group can be called (groupadd(8)).
+_GROUP = r"[a-z_][a-z0-9_-]{0,31}"
 
 # How often the list is made anew while it is watched, in seconds.
 _PERIOD = 1.0
@@ -40,21 +40,23 @@ def gpu(ctx: click.Context, watch: bool, as_json: bool) -> int:
         raise UsageError("--watch is for people, and --json for programs", "Use one of them.")
     output: Output = ctx.obj
     try:
-        with Driver() as driver, _leases() as (leases, trouble):
+        with Driver() as driver:
             if watch:
-                _watch(driver, leases)
+                _watch(driver)
                 return EXIT_DONE
-            entries = _entries(driver, leases)
+            found = _look(driver)
             if as_json:
-                found = gpu_list.document(entries, _waiting(leases), driver.version)
-                click.echo(render.as_json(found))
+                click.echo(render.as_json(found.document(driver.version)))
             else:
-                click.echo("\n".join(gpu_list.lines(entries, _waiting(leases))))
-            if trouble:
-                output.warn(f"Nothing is known of leases: {trouble.message}")
+                click.echo("\n".join(found.lines()))
+            if found.trouble:
+                output.warn(found.trouble)
+            elif not found.is_shared:
+                output.say("Leases are among your own processes, until `envkit gpu setup` was run")
     except NoDriverError as error:
         if as_json:
-            click.echo(render.as_json({"driver": None, "reason": error.message, "gpus": []}))
+            lists: dict[str, object] = {"gpus": [], "waiting": []}
+            click.echo(render.as_json({"driver": None, "reason": error.message, **lists}))
         else:
             answer(f"No GPUs: {error.message}")
     return EXIT_DONE
@@ -69,6 +71,8 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
 
     That takes root; anybody else is shown the commands for an administrator.
     """
+    if not re.fullmatch(_GROUP, group):
+        raise UsageError(f"{group!r} cannot name a group", "Small letters, digits, '_' and '-'.")
     where = _settings().leases or folders.MACHINE
     commands = folders.setup_commands(where, group)
     if dry_run or os.geteuid() != 0:
@@ -81,11 +85,6 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
     output.say(f"A user joins it with `usermod -aG {group} USER`, and a new login")
 
 
-def leases_folder() -> Folder:
-    """Return the folder of leases for the project in this folder, or for none."""
-    return folders.locate(_settings().leases, os.environ)
-
-
 def _settings() -> config.GpuConfig:
     here = Path.cwd()
     found = project.nearest(here, os.environ)
@@ -94,29 +93,22 @@ def _settings() -> config.GpuConfig:
     return config.load({}, file=here / "envkit.toml", environ=os.environ).gpu
 
 
-@contextmanager
-def _leases() -> Iterator[tuple[Leases | None, EnvkitError | None]]:
-    """Lend the leases, or why nothing is known of them."""
+def _look(driver: Driver) -> Listing:
+    """Return how things stand; where nothing can be known of leases, why not."""
     from envkit.gpu.containers import is_running
 
     try:
-        opened = Leases(leases_folder(), is_busy=lambda _: False, is_running=is_running)
+        place = folders.locate(_settings().leases, os.environ)
+        if not place.check() and place.is_shared:
+            raise MissingError(f"{place.path}: there is no such folder")
+        entries = surveys.survey(driver, lambda uuid: holder_of(place, uuid, is_running))
+        return Listing(entries, queue.waiting(place), place.is_shared)
     except EnvkitError as error:
-        yield None, error
-        return
-    with opened:
-        yield opened, None
+        trouble = f"Nothing is known of leases: {error.message}"
+        return Listing(surveys.survey(driver, None), [], True, trouble)
 
 
-def _entries(driver: Driver, leases: Leases | None) -> tuple[Entry, ...]:
-    return surveys.survey(driver, leases.holder if leases else lambda _: None)
-
-
-def _waiting(leases: Leases | None) -> Sequence[Waiting]:
-    return leases.waiting() if leases else ()
-
-
-def _watch(driver: Driver, leases: Leases | None) -> None:
+def _watch(driver: Driver) -> None:
     """Show the list, and what becomes of it, on the terminal's other screen.
 
     Source: ECMA-48 (CUP, EL, ED); XTerm Control Sequences, "private mode 1049" and "25".
@@ -127,7 +119,8 @@ def _watch(driver: Driver, leases: Leases | None) -> None:
     try:
         while True:
             size = shutil.get_terminal_size()
-            shown = gpu_list.lines(_entries(driver, leases), _waiting(leases))
+            found = _look(driver)
+            shown = [*found.lines(), *([found.trouble] if found.trouble else [])]
             # The last line stays empty, so that nothing scrolls.
             rows = [cut(line, size.columns) for line in shown[: size.lines - 1]]
             sys.stdout.write("\x1b[H" + "".join(f"{row}\x1b[K\r\n" for row in rows) + "\x1b[J")

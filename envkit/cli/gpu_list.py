@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from envkit.cli.output import printable, styled
 from envkit.gpu.holders import Holder
 from envkit.gpu.queue import Waiting
 from envkit.gpu.survey import Entry
-from envkit.quantities import age_text, bytes_text, count
+from envkit.quantities import age_text, count
 
 _COLOURS = {
     "free": "green",
@@ -23,52 +24,79 @@ _HEADINGS = ("GPU", "state", "memory", "used", "name", "UUID")
 # So much of a UUID tells one GPU from the others of a machine.
 _UUID = len("GPU-8932f937")
 
+# As the driver's own tools count memory.
+_GIB = 1 << 30
+
 # The columns whose texts stand at their right end.
 _RIGHT = (0, 2, 3)
 
 
-def lines(entries: Sequence[Entry], waiting: Sequence[Waiting]) -> list[str]:
-    """Return a line for each GPU, below it one for each who has or uses it, then who waits."""
-    if not entries:
-        return ["The driver tells of no GPUs."]
-    rows = [_HEADINGS, *map(_cells, entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    found = ["  ".join(_aligned(_HEADINGS, widths)).rstrip()]
-    for entry, row in zip(entries, rows[1:], strict=True):
-        number, state, *rest = _aligned(row, widths)
-        colour = _COLOURS.get(entry.state)
-        found.append(
-            "  ".join([number, styled(state, colour) if colour else state, *rest]).rstrip()
-        )
-        found += [f"     {printable(line)}" for line in _who(entry)]
-    for place, one in enumerate(waiting, 1):
-        wanted = count(one.wanted, "GPU")
-        found.append(printable(f"{place}. in the queue for {wanted}: {_holder_text(one.holder)}"))
-    return found
+class Listing(NamedTuple):
+    """How the GPUs of a machine stand.
+
+    Attributes:
+        entries: GPU by GPU.
+        waiting: who waits, in their order.
+        is_shared: whether all users of the machine have their leases in one place.
+        trouble: why nothing is known of leases; empty if all is well.
+    """
+
+    entries: Sequence[Entry]
+    waiting: Sequence[Waiting]
+    is_shared: bool
+    trouble: str = ""
+
+    def lines(self) -> list[str]:
+        """Return a line for each GPU, below it one for each who has or uses it, then who waits."""
+        if not self.entries:
+            return ["The driver tells of no GPUs."]
+        short = _short([entry.gpu.uuid for entry in self.entries])
+        rows = [_HEADINGS, *(_cells(entry, short) for entry in self.entries)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+        found = ["  ".join(_aligned(_HEADINGS, widths)).rstrip()]
+        for entry, row in zip(self.entries, rows[1:], strict=True):
+            number, state, *rest = _aligned(row, widths)
+            colour = _COLOURS.get(entry.state)
+            shown = styled(state, colour) if colour else state
+            found.append("  ".join([number, shown, *rest]).rstrip())
+            found += [f"     {printable(line)}" for line in _who(entry)]
+        for place, one in enumerate(self.waiting, 1):
+            wanted, who = count(one.wanted, "GPU"), _holder_text(one.holder)
+            found.append(printable(f"{place}. in the queue for {wanted}: {who}"))
+        return found
+
+    def document(self, version: str) -> dict[str, object]:
+        """Return the list for programs: memory in bytes, times in seconds since 1970."""
+        waiting = [{**_holder(one.holder), "wanted": one.wanted} for one in self.waiting]
+        return {
+            "driver": version,
+            "leases": self.trouble or ("the machine's" if self.is_shared else "your own"),
+            "gpus": [_document(entry) for entry in self.entries],
+            "waiting": waiting,
+        }
 
 
-def document(
-    entries: Sequence[Entry], waiting: Sequence[Waiting], version: str
-) -> dict[str, object]:
-    """Return the list for programs: memory in bytes, times in seconds since 1970."""
+def _document(entry: Entry) -> dict[str, object]:
+    gpu, users = entry.gpu, entry.users
     return {
-        "driver": version,
-        "gpus": [
-            {
-                "index": one.gpu.index,
-                "uuid": one.gpu.uuid,
-                "name": one.gpu.name,
-                "instance": one.gpu.is_instance,
-                "state": one.state,
-                "fault": one.gpu.fault,
-                **vars(one.load),
-                "holder": one.holder and _holder(one.holder),
-                "processes": None if one.users is None else [vars(user) for user in one.users],
-            }
-            for one in entries
-        ],
-        "waiting": [{**_holder(one.holder), "wanted": one.wanted} for one in waiting],
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "instance": gpu.is_instance,
+        "state": entry.state,
+        "fault": gpu.fault,
+        **vars(entry.load),
+        "holder": entry.holder and _holder(entry.holder),
+        "processes": None if users is None else [vars(user) for user in users],
     }
+
+
+def _short(uuids: Sequence[str]) -> dict[str, str]:
+    """Return each UUID as short as it can be told from the others, but not shorter than usual."""
+    length = _UUID
+    while len({uuid[:length] for uuid in uuids}) < len({*uuids}):
+        length += 1
+    return {uuid: uuid[:length] for uuid in uuids}
 
 
 def _holder(holder: Holder) -> dict[str, object]:
@@ -77,21 +105,23 @@ def _holder(holder: Holder) -> dict[str, object]:
 
 def _holder_text(holder: Holder) -> str:
     place = f" in {holder.project}" if holder.project else ""
-    return f"{holder.user}: {holder.command}{place}, {age_text(time.time() - holder.since)}"
+    age = age_text(time.time() - holder.since)
+    return f"{holder.user}: {holder.command}{place}, pid {holder.pid}, {age}"
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
+def _cells(entry: Entry, short: Mapping[str, str]) -> tuple[str, ...]:
     gpu, load = entry.gpu, entry.load
     memory = "-"
     if load.memory_total:
-        memory = f"{bytes_text(load.memory_used or 0)} of {bytes_text(load.memory_total)}"
+        used, total = (number / _GIB for number in (load.memory_used or 0, load.memory_total))
+        memory = f"{used:.1f} of {total:.1f} GiB"
     return (
         "MIG" if gpu.is_instance else str(gpu.index),
         gpu.fault or entry.state,
         memory,
         "-" if load.utilisation is None else f"{load.utilisation} %",
         gpu.name.removeprefix("NVIDIA ") or "-",
-        gpu.uuid[:_UUID] or "-",
+        short[gpu.uuid] or "-",
     )
 
 
@@ -108,6 +138,6 @@ def _who(entry: Entry) -> list[str]:
     for user in entry.users or ():
         if not user.is_leased:
             who = f"{user.user}: {user.command}" if user.user else "a process"
-            memory = f", {bytes_text(user.memory)}" if user.memory else ""
-            found.append(f"{who} (pid {user.pid}{memory}), no lease")
+            memory = f", {user.memory / _GIB:.1f} GiB" if user.memory else ""
+            found.append(f"{who}, pid {user.pid}{memory}, no lease")
     return found

@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from envkit.cli.output import Output
-from envkit.config import Count, GpuConfig, GpuOptions
+from envkit.config import Count, GpuOptions
 from envkit.errors import MissingError, UsageError
 from envkit.gpu import folder, masks, visibility
 from envkit.gpu.containers import is_running
 from envkit.gpu.devices import Driver, Gpu, NoDriverError
 from envkit.gpu.holders import Holder
 from envkit.gpu.leases import Hindrance, Lease, Leases, Refusal, Wish, are_ours
+from envkit.project import Project
+from envkit.quantities import age_text, parse_seconds
 from envkit.quantities import count as counted
-from envkit.quantities import parse_seconds
 
 # How often it is looked whether there are GPUs now, in seconds.
 _PERIOD = 0.5
@@ -40,19 +41,20 @@ class Granting:
     """Gives a command its GPUs, waiting for them if need be."""
 
     def __init__(
-        self, config: GpuConfig, asked: GpuOptions, environ: Mapping[str, str], output: Output
+        self, project: Project, asked: GpuOptions, environ: Mapping[str, str], output: Output
     ) -> None:
         """Begin.
 
         Args:
-            config: the project's settings.
+            project: the project, whose settings count.
             asked: what the command line says.
             environ: the variables that the command would have otherwise.
             output: where it is said what is waited for.
         """
-        self._config = asked.over(config)
+        self._config = asked.over(project.config.gpu)
+        self._environment = str(project.environment)
         self._asked = asked
-        self._environ = visibility.without_own(environ)
+        self._environ = environ
         self._output = output
         self._folder = folder.locate(self._config.leases, environ)
 
@@ -67,15 +69,22 @@ class Granting:
             UsageError: what is said of them makes no sense here.
         """
         config = self._config
+        if self._is_leased():
+            return self._hidden() if self._asked.count == 0 else Granted(self._environ)
         if masks.is_scheduled(self._environ):
-            return self._with(visibility.project_variables(config))
-        if self._is_within_lease():
-            return Granted(self._environ)
+            return self._scheduled()
         if config.count is None:
+            self._refuse_waiting()
             return self._with(self._fixed_variables())
         if config.count == 0:
             return self._with(visibility.hidden_variables(config))
         return self._leased(config.count, holder)
+
+    def grant_nothing(self) -> Granted:
+        """Return what a command gets that takes no lease, whatever the settings say."""
+        if self._is_leased():
+            return Granted(self._environ)
+        return self._with(visibility.project_variables(self._config))
 
     def grant_container(self, holder: Holder) -> Granted:
         """Return what a command in a container gets, whose GPUs go by their UUIDs.
@@ -86,49 +95,104 @@ class Granting:
         Raises:
             MissingError, UsageError: as for `grant`.
         """
-        config, environ = self._config, self._environ
-        if masks.is_scheduled(environ):
+        config = self._config
+        if self._is_leased():
+            environ = self._environ
+            none = self._asked.count == 0
+            return self._seen(lambda gpus: () if none else visibility.leased(environ, gpus))
+        environ = self._environ
+        if masks.is_scheduled(environ) and self._asked.count != 0:
             return self._seen(lambda gpus: visibility.scheduled(environ, gpus))
-        if self._is_within_lease():
-            return self._seen(lambda gpus: visibility.leased(environ, gpus))
         if config.count:
             return self._leased(config.count, holder)
+        self._refuse_waiting()
         if config.count == 0 or not config.devices:
             return Granted(environ)
-        return self._seen(lambda gpus: visibility.candidates(config, 1, gpus, environ))
+        return self._seen(lambda gpus: self._candidates(1, gpus))
 
-    def _is_within_lease(self) -> bool:
-        """Return whether this is run under a lease; forget one that is only said to be there."""
+    def _is_leased(self) -> bool:
+        """Return whether this is run under a lease; forget what is not so any more.
+
+        What a lease that is over, or another project, has set is not anybody's will.
+        """
         uuids = self._environ.get(visibility.LEASE)
-        if uuids is None:
-            return False
-        if not are_ours(self._folder, uuids.split(",")):
-            self._environ = visibility.without_lease(self._environ)
-            return False
-        if self._asked.is_explicit:
-            raise UsageError(f"This is within a lease already: {uuids}", "Leave --gpus out.")
-        return True
+        if uuids is not None and are_ours(self._folder, uuids.split(",")):
+            if self._asked.is_explicit and self._asked.count != 0:
+                raise UsageError(
+                    f"This is within a lease already, of {uuids}", "Leave --gpus and --devices out."
+                )
+            return True
+        environ = visibility.without_own(self._environ)
+        environ.pop(visibility.LEASE, None)
+        self._environ = environ
+        return False
+
+    def _scheduled(self) -> Granted:
+        """Return what a command gets in an allocation of a scheduler's."""
+        if self._asked.count == 0:
+            return self._hidden()
+        number = visibility.scheduled_count(self._environ)
+        if isinstance(self._asked.count, int) and number not in (None, self._asked.count):
+            raise UsageError(
+                f"{counted(self._asked.count, 'GPU')} wanted, but Slurm gave this job {number}",
+                "Leave --gpus out, or ask Slurm for as many.",
+            )
+        if self._asked.devices is not None:
+            self._output.warn("Slurm has chosen the GPUs of this job: --devices is not heeded")
+        return self._with(visibility.project_variables(self._config))
+
+    def _hidden(self) -> Granted:
+        environ = _without_masks(self._environ)
+        environ.pop(visibility.LEASE, None)
+        return Granted(self._with_own(environ, visibility.hidden_variables(self._config)))
+
+    def _refuse_waiting(self) -> None:
+        if self._asked.wait is not None:
+            raise UsageError(
+                "--wait has a meaning where GPUs are taken on lease only", "Say how many: --gpus 1."
+            )
 
     def _with(self, wanted: Mapping[str, str]) -> Granted:
         """Return the variables with others added; the command line's override what was there."""
         environ = self._environ
         if self._asked.is_explicit and not masks.is_scheduled(environ):
             environ = _without_masks(environ)
-        return Granted({**environ, **masks.added(environ, wanted)})
+        return Granted(self._with_own(environ, masks.added(environ, wanted)))
+
+    def _with_own(self, environ: Mapping[str, str], wanted: Mapping[str, str]) -> Mapping[str, str]:
+        return visibility.with_own(environ, wanted, self._environment)
 
     def _seen(self, choose: Callable[[Sequence[Gpu]], tuple[Gpu, ...]]) -> Granted:
         with Driver() as driver:
             return Granted(self._environ, choose(driver.gpus()))
 
-    def _fixed_variables(self) -> dict[str, str]:
+    def _candidates(self, number: Count, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+        by_hand = self._by_hand
+        order = self._environ.get(masks.ORDER, "")
+        return visibility.candidates(self._config, number, gpus, by_hand, order)
+
+    @property
+    def _by_hand(self) -> str | None:
+        """The list that somebody set by hand; devices that are typed stand above it."""
+        return None if self._asked.devices is not None else self._environ.get(masks.CUDA)
+
+    @property
+    def _order(self) -> str:
+        """The order in which the command will count, as a variable says or the settings."""
+        return self._environ.get(masks.ORDER) or self._config.order
+
+    def _fixed_variables(self) -> Mapping[str, str]:
         """Return the variables for the devices that the settings name, whoever else uses them."""
         config = self._config
-        if config.devices and not config.devices[0].isdecimal():
-            # Indices are understood by programs that do not know of UUIDs.
+        by_index = bool(config.devices) and str((config.devices or ("",))[0]).isdecimal()
+        if config.devices and (not by_index or self._asked.devices is not None):
+            # Indices are understood by programs that do not know of UUIDs; and what was typed can
+            # be wrong.
             with contextlib.suppress(NoDriverError), Driver() as driver:
                 gpus = driver.gpus()
-                named = visibility.candidates(config, 1, gpus, {})
-                return visibility.chosen_variables(config, named, gpus, leased=False)
+                named = visibility.candidates(config, 1, gpus, None, config.order)
+                order = config.order if by_index else self._order
+                return visibility.chosen_variables(config, named, gpus, order)
         return visibility.project_variables(config)
 
     def _leased(self, number: Count, holder: Holder) -> Granted:
@@ -137,54 +201,74 @@ class Granting:
                 return self._lease(driver, number, holder)
         except NoDriverError as error:
             if self._asked.count is not None:
-                raise
+                raise NoDriverError(error.message, "`--gpus 0` runs it without GPUs.") from None
             self._output.say(f"{error.message}: running without GPUs")
             return self._with(visibility.hidden_variables(self._config))
 
     def _lease(self, driver: Driver, number: Count, holder: Holder) -> Granted:
-        config = self._config
         gpus = driver.gpus()
-        found = visibility.candidates(config, number, gpus, self._environ)
-        wanted = visibility.number_of(number, found, gpus)
+        found = self._candidates(number, gpus)
+        wanted = visibility.number_of(number, found, gpus, self._narrowed())
         by_uuid = {gpu.uuid: gpu for gpu in found}
         wish = Wish(holder, wanted, tuple(by_uuid))
-
-        def is_busy(uuid: str) -> bool:
-            return bool(driver.processes(by_uuid[uuid]))
-
-        with Leases(self._folder, is_busy=is_busy, is_running=is_running) as leases:
+        with Leases(
+            self._folder,
+            user_of=lambda uuid: driver.user(by_uuid[uuid]) if uuid in by_uuid else "",
+            is_running=is_running,
+        ) as leases:
             lease = self._wait(leases, wish, by_uuid)
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
-        variables = visibility.chosen_variables(config, taken, gpus, leased=True)
-        return Granted({**_without_masks(self._environ), **variables}, taken, lease)
+        variables = visibility.chosen_variables(self._config, taken, gpus, self._order)
+        environ = {name: text for name, text in self._environ.items() if name != masks.CUDA}
+        added = {**masks.added(environ, variables), masks.CUDA: variables[masks.CUDA]}
+        environ = {**self._with_own(environ, added), **visibility.lease_variable(taken)}
+        self._output.detail(f"On lease: {', '.join(_named(gpu) for gpu in taken)}")
+        return Granted(environ, taken, lease)
+
+    def _narrowed(self) -> str:
+        """Return what says that only some of the GPUs are meant; empty if nothing does."""
+        if self._by_hand is not None:
+            return f"{masks.CUDA}={self._by_hand}"
+        devices = self._config.devices
+        if devices is None:
+            return ""
+        name = "gpu.devices" if self._asked.devices is None else "--devices"
+        return f"{name} is {', '.join(devices) or 'empty'}"
 
     def _wait(self, leases: Leases, wish: Wish, by_uuid: Mapping[str, Gpu]) -> Lease:
         """Return a lease as soon as there is one, if that is in time."""
-        deadline = time.monotonic() + parse_seconds(self._config.wait)
+        begun = time.monotonic()
+        deadline = begun + parse_seconds(self._config.wait)
         outcome = leases.take(wish)
-        if isinstance(outcome, Refusal) and time.monotonic() < deadline:
+        if isinstance(outcome, Lease):
+            return outcome
+        if time.monotonic() < deadline:
             leases.enter_queue(wish)
-        said = ""
+        said: object = None
         while isinstance(outcome, Refusal):
-            text = _text(outcome, wish, by_uuid)
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= deadline:
                 self._output.clear()
-                raise MissingError(text, self._hint())
-            waiting = f"Waiting for {counted(wish.wanted, 'GPU')}: {text}"
+                raise MissingError(_text(outcome, wish, by_uuid), self._hint())
+            place = f", {len(outcome.ahead)} ahead" if outcome.ahead else ""
+            waiting = f"Waiting for {counted(wish.wanted, 'GPU')}{place}"
+            reasons = [(one.uuid, one.reason, one.holder) for one in outcome.hindrances]
             if self._output.live:
-                self._output.draw(waiting)
-            elif text != said:
-                self._output.say(waiting)
-                said = text
-            time.sleep(min(_PERIOD, max(0.0, deadline - time.monotonic())))
+                text = f"{waiting}, {age_text(now - begun)}: {_text(outcome, wish, by_uuid)}"
+                self._output.draw(text)
+            elif said != (place, reasons):
+                self._output.say(f"{waiting}: {_text(outcome, wish, by_uuid)}")
+                said = place, reasons
+            time.sleep(min(_PERIOD, max(0.0, deadline - now)))
             outcome = leases.take(wish)
-            if isinstance(outcome, Lease):
-                self._output.clear()
+        taken = ", ".join(_named(by_uuid[uuid]) for uuid in outcome.uuids)
+        self._output.say(f"On lease after {age_text(time.monotonic() - begun)}: {taken}")
         return outcome
 
     def _hint(self) -> str:
         if parse_seconds(self._config.wait):
-            return f"That took longer than {self._config.wait}, as --wait or gpu.wait says."
+            which = "gpu.wait" if self._asked.wait is None else "--wait"
+            return f"{which} is {self._config.wait}. `envkit gpu` shows who has them."
         return "Wait your turn with `--wait 2h`; `envkit gpu` shows who has them."
 
 
@@ -192,17 +276,25 @@ def _without_masks(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in masks.MASKS}
 
 
+def _named(gpu: Gpu) -> str:
+    return gpu.uuid if gpu.is_instance else f"GPU {gpu.index}"
+
+
 def _text(refusal: Refusal, wish: Wish, by_uuid: Mapping[str, Gpu]) -> str:
-    """Return why there are not enough GPUs, in a line."""
-    few = f"{len(wish.candidates) - len(refusal.hindrances)} of {wish.wanted} GPUs free"
-    parts = ["no GPU free" if wish.wanted == 1 else few]
-    parts += [_hindrance(one, by_uuid[one.uuid]) for one in refusal.hindrances]
+    """Return why there are not enough GPUs, in a line: who has which."""
+    free = len(wish.candidates) - len(refusal.hindrances)
+    parts = ["no GPU free" if not free else f"{free} of {wish.wanted} GPUs free"]
+    groups: dict[str, list[str]] = {}
+    for one in refusal.hindrances:
+        gpu = by_uuid[one.uuid]
+        name = gpu.uuid if gpu.is_instance else str(gpu.index)
+        groups.setdefault(_hindrance(one), []).append(name)
+    parts += [f"{','.join(names)}: {reason}" for reason, names in groups.items()]
     return "; ".join(parts)
 
 
-def _hindrance(one: Hindrance, gpu: Gpu) -> str:
-    name = gpu.uuid if gpu.is_instance else str(gpu.index)
-    who = one.holder.text() if one.holder else "somebody"
+def _hindrance(one: Hindrance) -> str:
     if one.reason == "busy":
-        return f"{name}: in use without a lease"
-    return f"{name}: {'kept for ' if one.reason == 'kept' else ''}{who}"
+        return f"in use by {one.user} without a lease"
+    who = one.holder.text() if one.holder else "somebody"
+    return f"kept for {who}" if one.reason == "kept" else who

@@ -48,7 +48,8 @@ def _reported(work: Callable[[], int]) -> int:
     """Do some work; report its error, if it is another than that of being interrupted."""
     try:
         code = work()
-        sys.stdout.flush()
+        if sys.stdout:  # there is none where it was closed
+            sys.stdout.flush()
     except EnvkitError as error:
         report(error)
         return error.exit_code

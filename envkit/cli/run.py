@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from envkit import project
 from envkit.cli import running
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
-from envkit.errors import UsageError
+from envkit.errors import EXIT_DONE, UsageError
 
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -45,25 +47,28 @@ def _of_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def run(output: Output, /, command: tuple[str, ...], **options: Any) -> None:
+def run(output: Output, /, command: tuple[str, ...], **options: Any) -> int:
     """Run a command in the environment: `envkit run -- python train.py`.
 
     The command takes this one's place: its exit code, its signals and the terminal are its own.
     """
+    if command[0].startswith("-"):
+        _refuse_unknown(command[0])
     _refuse_meaningless(options)
     asked = _asked(options)
     if options["in_image"]:
         from envkit.cli import container
 
-        container.run(command, asked, output, stale=options["stale"], mount=options["mount"])
-    if options["on"]:
-        from envkit.cli import cluster
+        stale, mount = options["stale"], options["mount"]
+        return container.run(command, asked, output, stale=stale, mount=mount)
+    if options["on"] is None:
+        running.run_here(asked, command, output)
+    from envkit.cli import cluster
 
-        found = project.find(Path.cwd(), os.environ)
-        extra = options["slurm_option"]
-        cluster.run(command, found, asked, output, options=extra, detach=options["detach"])
-        return
-    running.run_here(asked, command, output)
+    found = project.find(Path.cwd(), os.environ)
+    extra = options["slurm_option"]
+    cluster.run(command, found, asked, output, options=extra, detach=options["detach"])
+    return EXIT_DONE
 
 
 @click.command()
@@ -80,6 +85,15 @@ def shell(output: Output, /, **options: Any) -> None:
 def _asked(options: dict[str, Any]) -> GpuOptions:
     """Return what the options say of GPUs."""
     return GpuOptions.parse(*(options[name] for name in ("gpus", "devices", "wait")))
+
+
+def _refuse_unknown(word: str) -> None:
+    """Refuse an option that is none, where a command should begin; after `--` it is one."""
+    *_, before = ["", *sys.argv[: sys.argv.index(word)]] if word in sys.argv else [""]
+    if before != "--":
+        name = word.partition("=")[0]
+        known = [option for parameter in run.params for option in parameter.opts]
+        raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known))
 
 
 def _refuse_meaningless(options: dict[str, Any]) -> None:

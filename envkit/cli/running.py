@@ -74,9 +74,9 @@ def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
     location = str(found.environment)
     if os.environ.get("VIRTUAL_ENV") == location:
         raise UsageError("This shell is in the environment already")
-    environ: Mapping[str, str] = os.environ
-    if asked.is_explicit:
-        environ = granted(found, asked, environ, ("shell",), output)
+    if asked.wait is not None and asked.count is None:
+        raise UsageError("--wait has a meaning with --gpus only")
+    environ = granted(found, asked, os.environ, ("shell",), output, leasing=asked.is_explicit)
     command, environ = activation.shell(location, environ)
     output.say(f"A shell in {location}; `exit` leaves it")
     replacement.replace(command, environ)
@@ -107,20 +107,34 @@ def granted(
     environ: Mapping[str, str],
     command: Sequence[str],
     output: Output,
+    *,
+    leasing: bool = True,
 ) -> Mapping[str, str]:
     """Return the variables of a command with the GPUs that it gets; a lease is handed on.
+
+    Args:
+        found: the project.
+        asked: what the command line says of GPUs.
+        environ: the variables that the command would have otherwise.
+        command: the command, as others are told of it.
+        output: where it is said what is waited for.
+        leasing: whether it takes the GPUs that the settings say; if not, it sees what all see that
+            have no lease.
 
     Raises:
         MissingError: there are no such GPUs, or they are not to be had in time.
         UsageError: what is said of them makes no sense here.
     """
     settings = found.config.gpu
-    if not settings.is_set and not asked.is_explicit:
+    decided = "ENVKIT_GPU_ENVIRONMENT" in environ
+    if not (settings.is_set or asked.is_explicit or asked.wait or decided):
         return environ
     from envkit.cli.gpus import Granting
     from envkit.gpu.holders import Holder
 
-    granting = Granting(settings, asked, environ, output)
+    granting = Granting(found, asked, environ, output)
+    if not leasing:
+        return granting.grant_nothing().environ
     given = granting.grant(Holder.this(command, str(found.root)))
     if given.lease:
         given.lease.hand_on()

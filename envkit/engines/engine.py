@@ -67,11 +67,6 @@ class Engine(Connection):
             said: Mapping[str, Any] = self.client.info()
         return said
 
-    def has_container(self, label: str) -> bool:
-        """Return whether a container runs that has a label, "name" or "name=value"."""
-        with self.speaking.translated("list containers"):
-            return bool(self.client.containers(filters={"label": [label]}))
-
     def inspect(self, reference: str) -> Image | None:
         """Return an image by its name or id; None if the engine has none such."""
         import docker.errors

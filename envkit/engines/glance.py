@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from envkit.engines.images import Image, Layer
 # In seconds.
 _PATIENCE = 30.0
 
-_OK, _CREATED, _NOT_FOUND = 200, 201, 404
+OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
 
 class Glance:
@@ -37,7 +38,7 @@ class Glance:
             EnvkitError: as `Engine` raises it.
         """
         status, said = self._ask("GET", f"{_place(reference)}/json")
-        if status == _OK and isinstance(said, dict) and "Id" in said:
+        if status == OK and isinstance(said, dict) and "Id" in said:
             return images.from_inspection(said)
         return None if status == _NOT_FOUND else self._connecting.engine.inspect(reference)
 
@@ -56,7 +57,7 @@ class Glance:
             MissingError: there is no such image.
         """
         status, said = self._ask("GET", f"{_place(reference)}/history")
-        if status == _OK and isinstance(said, list):
+        if status == OK and isinstance(said, list):
             return tuple(images.from_history(one) for one in said)
         return self._connecting.engine.history(reference)
 
@@ -77,17 +78,36 @@ class Glance:
         where = self._connecting.endpoint.socket
         if where is None:
             return 0, None
-        request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
         try:
-            with socket.socket(socket.AF_UNIX) as talking:
-                talking.settimeout(_PATIENCE)
-                talking.connect(str(where))
-                talking.sendall(request.encode("ascii"))
-                with talking.makefile("rb") as file:
-                    head, _, body = file.read().partition(b"\r\n\r\n")
-            return int(head.split(None, 2)[1]), json.loads(body) if body.strip() else None
-        except (OSError, ValueError, IndexError):
+            return ask(where, method, target, patience=_PATIENCE)
+        except (OSError, ValueError):
             return 0, None
+
+
+def ask(where: Path, method: str, target: str, *, patience: float) -> tuple[int, Any]:
+    """Return the status and the content of an engine's answer.
+
+    Args:
+        where: the socket that it listens on.
+        method: as in HTTP.
+        target: what is asked for, with its query.
+        patience: how many seconds it may take.
+
+    Raises:
+        OSError: it cannot be asked.
+        ValueError: what answers is no engine, or no socket can have such a name.
+    """
+    request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as talking:
+        talking.settimeout(patience)
+        talking.connect(str(where))
+        talking.sendall(request.encode("ascii"))
+        with talking.makefile("rb") as file:
+            head, _, body = file.read().partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if len(words) < 2:
+        raise ValueError("no answer")
+    return int(words[1]), json.loads(body) if body.strip() else None
 
 
 def _place(reference: str) -> str:

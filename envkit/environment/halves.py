@@ -33,6 +33,7 @@ class Wanted(NamedTuple):
         completed: whether byte-code that it lacks is compiled behind the exchange.
         inputs: the files that all this was read from, each with its state before it was read.
         content: the digest, in hex, of what these files held.
+        overrides: the lines for the files that stand above the settings, as they were then.
         summary: what a user is told when there is nothing to do.
     """
 
@@ -44,6 +45,7 @@ class Wanted(NamedTuple):
     completed: bool
     inputs: Mapping[str, str]
     content: str
+    overrides: tuple[str, ...]
     summary: str
 
     @property
@@ -236,6 +238,7 @@ def restamp(half: Half, wanted: Wanted, *, changed: bool = False) -> None:
             "gpu": ["set" if any(p.name == visibility.NAME for p in wanted.parts) else "nothing"],
             "content": [wanted.content],
             "record": [stamp.identity(half.path, stamp.RECORD)],
+            "overrides": list(wanted.overrides),
             "input": [f"{file}\t{state}" for file, state in wanted.inputs.items()],
             "interpreter": [f"{python}\t{stamp.state_of(python)}"],
             "container": [

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
     try:
         environment = _find(os.getcwd())
         found = stamp.read(environment) if environment else None
-        if not environment or not found or found["gpu"] != ["nothing"]:
+        if not environment or not found or not _is_free_of_gpus(found):
             return
         if not is_current(environment, found):
             return
@@ -63,12 +63,27 @@ def run(arguments: list[str]) -> None:
         return
 
 
+def _is_free_of_gpus(found: stamp.Stamp) -> bool:
+    """Return whether nothing has to be thought of, or undone, of GPUs."""
+    return (
+        found["gpu"] == ["nothing"]
+        and stamp.has_overrides(found)
+        and "ENVKIT_GPU_ENVIRONMENT" not in os.environ
+    )
+
+
 def is_current(environment: str, found: stamp.Stamp) -> bool:
     """Return whether an environment is what the files say that it was made from.
 
-    Other groups and settings than the configured ones were a choice, and change nothing here.
+    Other groups and settings than the configured ones were a choice, and change nothing here; nor
+    does what stands above the settings, which speaks of GPUs alone.
     """
-    known = {**found, "configured": ["yes"], "variables": [stamp.variables()]}
+    known = {
+        **found,
+        "configured": ["yes"],
+        "variables": [stamp.variables()],
+        "overrides": stamp.override_lines(),
+    }
     return stamp.is_current(environment, known) or (
         stamp.has_record(environment, known)
         and _is_for(environment, known)

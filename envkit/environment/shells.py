@@ -1,61 +1,118 @@
-"""What activation scripts say beside what virtualenv has written there: variables, undone again."""
+"""What activation scripts say beside what virtualenv has written there: variables, undone again.
+
+They do in shells what `templates/gpu_startup.py` does in Python.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from envkit.gpu import masks
+
 
 class Wording(NamedTuple):
-    """How a shell says it; `@` stands for a variable's name.
+    """How a shell says it; `@` stands for a variable's name, `%` for a value.
 
     Attributes:
-        begin: begins what is done only if nobody has decided what may be seen.
-        end: ends it.
-        assign: sets a variable to the value behind it, and notes that.
-        assign_unset: the same if it is not set.
-        undo: takes a variable away that was noted.
+        leaving: begins what is done when an environment is left, unless there is a lease; `end`
+            ends it, as it does the others.
+        entering: begins what is done when one is entered, unless there is a lease, or it was done
+            for this very environment.
+        unless_decided: begins what is done if nobody has decided what may be seen.
+        unless_rocm: begins, within that, what is done if nobody has decided it for ROCm.
+        end: ends each of these.
+        settle: says for which environment this was done.
+        forget: takes that back.
+        assign: sets a variable.
+        assign_unset: sets it if it is not set.
+        remember: keeps the value of one that is set, for `undo`.
+        undo: takes a variable away that was set so, and is as it was set.
         tell: prints what stands behind it on standard error, if that is a terminal.
-        anchor: the line in the script before which variables are taken away; empty for its end.
+        anchor: the line in the script before which variables are taken away.
     """
 
-    begin: str
+    leaving: str
+    entering: str
+    unless_decided: str
+    unless_rocm: str
     end: str
+    settle: str
+    forget: str
     assign: str
     assign_unset: str
+    remember: str
     undo: str
     tell: str
     anchor: str
 
 
 _POSIX = Wording(
-    begin='if [ -z "${CUDA_VISIBLE_DEVICES+x}${HIP_VISIBLE_DEVICES+x}${ROCR_VISIBLE_DEVICES+x}'
-    '${SLURM_JOB_ID+x}" ]; then',
+    leaving='if [ -z "${ENVKIT_GPU_LEASE+x}" ] && [ "${1-}" != nondestructive ]; then',
+    entering='if [ -z "${ENVKIT_GPU_LEASE+x}" ] && '
+    '[ "${ENVKIT_GPU_ENVIRONMENT-}" != "$VIRTUAL_ENV" ]; then',
+    unless_decided='if [ -z "${CUDA_VISIBLE_DEVICES+x}${SLURM_JOB_ID+x}" ]; then',
+    unless_rocm='if [ -z "${HIP_VISIBLE_DEVICES+x}${ROCR_VISIBLE_DEVICES+x}" ]; then',
     end="fi",
-    assign="    @=%; export @; _ENVKIT_SET_@=1",
-    assign_unset='[ -n "${@+x}" ] || { @=%; export @; _ENVKIT_SET_@=1; }',
-    undo='    [ -z "${_ENVKIT_SET_@-}" ] || unset @ _ENVKIT_SET_@',
-    tell="    [ ! -t 2 ] || echo % >&2",
+    settle='ENVKIT_GPU_ENVIRONMENT="$VIRTUAL_ENV"; export ENVKIT_GPU_ENVIRONMENT',
+    forget="unset ENVKIT_GPU_ENVIRONMENT",
+    assign="@=%; export @; _ENVKIT_SET_@=%; export _ENVKIT_SET_@",
+    assign_unset='if [ -z "${@+x}" ]; then @=%; export @; _ENVKIT_SET_@=%; '
+    "export _ENVKIT_SET_@; fi",
+    remember='if [ -n "${@+x}" ]; then _ENVKIT_OLD_@="$@"; fi',
+    undo='if [ -n "${_ENVKIT_SET_@+x}" ]; then\n'
+    'if [ "${@-}" = "$_ENVKIT_SET_@" ]; then unset @; fi\n'
+    "unset _ENVKIT_SET_@\n"
+    "fi\n"
+    'if [ -n "${_ENVKIT_OLD_@+x}" ]; then @="$_ENVKIT_OLD_@"; export @; unset _ENVKIT_OLD_@; fi',
+    tell="if [ -t 2 ]; then echo % >&2; fi",
     anchor="    unset VIRTUAL_ENV\n",
 )
 _FISH = Wording(
-    begin="if not set -q CUDA_VISIBLE_DEVICES; and not set -q HIP_VISIBLE_DEVICES; "
-    "and not set -q ROCR_VISIBLE_DEVICES; and not set -q SLURM_JOB_ID",
+    leaving='if not set -q ENVKIT_GPU_LEASE; and test "$argv[1]" != nondestructive',
+    entering='if not set -q ENVKIT_GPU_LEASE; and test "$ENVKIT_GPU_ENVIRONMENT" != "$VIRTUAL_ENV"',
+    unless_decided="if not set -q CUDA_VISIBLE_DEVICES; and not set -q SLURM_JOB_ID",
+    unless_rocm="if not set -q HIP_VISIBLE_DEVICES; and not set -q ROCR_VISIBLE_DEVICES",
     end="end",
-    assign="    set -gx @ %; set -g _ENVKIT_SET_@ 1",
-    assign_unset="if not set -q @; set -gx @ %; set -g _ENVKIT_SET_@ 1; end",
-    undo="    if set -q _ENVKIT_SET_@; set -e @; set -e _ENVKIT_SET_@; end",
-    tell="    if test -t 2; echo % >&2; end",
+    settle='set -gx ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV"',
+    forget="set -e ENVKIT_GPU_ENVIRONMENT",
+    assign="set -gx @ %; set -gx _ENVKIT_SET_@ %",
+    assign_unset="if not set -q @; set -gx @ %; set -gx _ENVKIT_SET_@ %; end",
+    remember="if set -q @; set -g _ENVKIT_OLD_@ $@; end",
+    undo="if set -q _ENVKIT_SET_@\n"
+    'if test "$@" = "$_ENVKIT_SET_@"; set -e @; end\n'
+    "set -e _ENVKIT_SET_@\n"
+    "end\n"
+    "if set -q _ENVKIT_OLD_@; set -gx @ $_ENVKIT_OLD_@; set -e _ENVKIT_OLD_@; end",
+    tell="if test -t 2; echo % >&2; end",
     anchor="    set -e VIRTUAL_ENV\n",
 )
 _CSH = Wording(
-    begin="if (! ($?CUDA_VISIBLE_DEVICES || $?HIP_VISIBLE_DEVICES || $?ROCR_VISIBLE_DEVICES || "
-    "$?SLURM_JOB_ID)) then",
+    leaving="if (! $?ENVKIT_GPU_LEASE) then",
+    entering="set _envkit_place = ''\n"
+    "if ($?ENVKIT_GPU_ENVIRONMENT) then\n"
+    'set _envkit_place = "$ENVKIT_GPU_ENVIRONMENT:q"\n'
+    "endif\n"
+    'if (! $?ENVKIT_GPU_LEASE && "$_envkit_place:q" != "$VIRTUAL_ENV:q") then',
+    unless_decided="if (! ($?CUDA_VISIBLE_DEVICES || $?SLURM_JOB_ID)) then",
+    unless_rocm="if (! ($?HIP_VISIBLE_DEVICES || $?ROCR_VISIBLE_DEVICES)) then",
     end="endif",
-    assign="    setenv @ %\n    set _ENVKIT_SET_@ = 1",
-    assign_unset="if (! $?@) then\n    setenv @ %\n    set _ENVKIT_SET_@ = 1\nendif",
-    undo="if ($?_ENVKIT_SET_@) then\n    unsetenv @\n    unset _ENVKIT_SET_@\nendif",
-    tell="    if ($?prompt) echo %",
+    settle='setenv ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV:q"',
+    forget="unsetenv ENVKIT_GPU_ENVIRONMENT",
+    assign="setenv @ %\nsetenv _ENVKIT_SET_@ %",
+    assign_unset="if (! $?@) then\nsetenv @ %\nsetenv _ENVKIT_SET_@ %\nendif",
+    remember='if ($?@) then\nset _ENVKIT_OLD_@ = "$@:q"\nendif',
+    undo="if ($?_ENVKIT_SET_@) then\n"
+    "if ($?@) then\n"
+    'if ("$@:q" == "$_ENVKIT_SET_@:q") unsetenv @\n'
+    "endif\n"
+    "unsetenv _ENVKIT_SET_@\n"
+    "endif\n"
+    "if ($?_ENVKIT_OLD_@) then\n"
+    'setenv @ "$_ENVKIT_OLD_@:q"\n'
+    "unset _ENVKIT_OLD_@\n"
+    "endif",
+    tell="if ($?prompt) echo %",
     anchor="unsetenv VIRTUAL_ENV\n",
 )
 
@@ -79,23 +136,45 @@ def script(
         used: those that say how it is counted and used.
         telling: a line for who activates it by hand; empty for none.
     """
-    undoing = UNDOING.get(name)
+    undoing, setting = UNDOING.get(name), SETTING.get(name)
     if undoing:
         if undoing.anchor not in text:
             return text
-        undo = "\n".join(undoing.undo.replace("@", one) for one in (*seen, *used))
+        undo = "\n".join([undoing.leaving, *_undone(undoing), undoing.end])
         text = text.replace(undoing.anchor, f"{undo}\n{undoing.anchor}", 1)
-    setting = SETTING.get(name)
     if setting is None:
         return text
-    lines = ["", "# envkit: what this project's processes may see of the GPUs."]
+    lines = [
+        *("", "# envkit: what this project's processes may see of the GPUs."),
+        # Another environment may have been entered before, in this shell or in one that began it.
+        *(setting.entering, *_undone(setting), setting.settle),
+        *(*_set(setting, seen, used, telling), setting.end, ""),
+    ]
+    return "\n".join([text.rstrip("\n"), *lines])
+
+
+def _undone(wording: Wording) -> list[str]:
+    """Return what takes away whatever any environment may have set."""
+    return [*(wording.undo.replace("@", name) for name in masks.NAMES), wording.forget]
+
+
+def _set(
+    wording: Wording, seen: Mapping[str, str], used: Mapping[str, str], telling: str
+) -> list[str]:
+    rocm = {name: value for name, value in seen.items() if name in (masks.HIP, masks.ROCR)}
+    others = {name: value for name, value in seen.items() if name not in rocm}
+    lines: list[str] = []
     if seen:
-        lines += [setting.begin, *_assigned(setting.assign, seen)]
-        lines += [setting.tell.replace("%", f"'{telling}'")] if telling else []
-        lines.append(setting.end)
-    lines += _assigned(setting.assign_unset, used)
-    return "\n".join([text.rstrip("\n"), *lines, ""])
+        remember = wording.remember.replace("@", masks.ORDER)
+        lines += [
+            *(wording.unless_decided, *([remember] if masks.ORDER in seen else [])),
+            *_filled(wording.assign, others),
+            *(wording.unless_rocm, *_filled(wording.assign, rocm), wording.end),
+            *([wording.tell.replace("%", f"'{telling}'")] if telling else []),
+            wording.end,
+        ]
+    return lines + _filled(wording.assign_unset, used)
 
 
-def _assigned(form: str, variables: Mapping[str, str]) -> list[str]:
+def _filled(form: str, variables: Mapping[str, str]) -> list[str]:
     return [form.replace("@", name).replace("%", f"'{value}'") for name, value in variables.items()]

@@ -8,6 +8,8 @@ one that was changed just before it was looked at is marked so that it never cou
 import os
 import time
 
+from envkit import overrides
+
 # Below the environment: everything that envkit itself keeps there.
 STATE = ".envkit"
 STAMP = f"{STATE}/stamp"
@@ -28,7 +30,7 @@ _SINGLE = (
     *("location", "variables", "configured", "spare", "mutex"),
     *("lacking", "summary", "gpu", "content", "record", _UNSYNCED),
 )
-_SEVERAL = ("input", "interpreter", "container")
+_SEVERAL = ("input", "overrides", "interpreter", "container")
 
 # Settings that the environment variables make, and that change what `install` does.
 VARIABLES = ("ENVKIT_PYTHON", "ENVKIT_STORE", "ENVKIT_LINK", "ENVKIT_COMPILE")
@@ -153,12 +155,19 @@ def is_current(environment: str, stamp: Stamp) -> bool:
     )
 
 
+def has_overrides(stamp: Stamp) -> bool:
+    """Return whether the files that stand above the settings are those of then, and unchanged."""
+    known = [line.partition("\t")[0] for line in stamp["overrides"]]
+    return known == [*overrides.files(os.environ)] and all(map(_is_unchanged, stamp["overrides"]))
+
+
 def is_usable(environment: str, stamp: Stamp) -> bool:
     """Return whether a half is one for this path, these settings and this interpreter."""
     return (
         stamp["location"] == [environment]
         and stamp["variables"] == [variables()]
         and stamp["configured"] == ["yes"]
+        and has_overrides(stamp)
         and all(map(_is_unchanged, stamp["interpreter"]))
     )
 
@@ -166,6 +175,11 @@ def is_usable(environment: str, stamp: Stamp) -> bool:
 def has_record(half: str, stamp: Stamp) -> bool:
     """Return whether a half has the record that it was stamped with, without which it is none."""
     return [identity(half, RECORD)] == stamp["record"]
+
+
+def override_lines() -> list[str]:
+    """Return the lines for the files that stand above the settings, as they are now."""
+    return [f"{path}\t{state_of(path)}" for path in overrides.files(os.environ)]
 
 
 def _is_unchanged(line: str) -> bool:

@@ -117,13 +117,16 @@ def _settings(config: GpuConfig) -> tuple[Mapping[str, str], Mapping[str, str], 
     from envkit.gpu import masks, visibility
 
     variables = visibility.project_variables(config)
-    deciding = (*masks.MASKS, visibility.OWN)
+    deciding = {*masks.MASKS}
+    # A list of numbers comes with the order that they count in.
+    if masks.is_of_indices(config.mask or ""):
+        deciding.add(masks.ORDER)
     seen = {name: value for name, value in variables.items() if name in deciding}
-    used = {name: value for name, value in variables.items() if name not in deciding}
+    used = {name: value for name, value in variables.items() if name not in masks.MASKS}
     telling = ""
     if config.count:
         number = "all" if config.count == "all" else counted(config.count, "GPU")
-        telling = f"GPUs are on lease here: `envkit run -- COMMAND` takes {number}"
+        telling = f"This shell sees no GPU: `envkit run -- COMMAND` takes {number} on lease"
     return seen, used, telling
 
 

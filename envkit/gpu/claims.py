@@ -24,11 +24,6 @@ def claim(descriptor: int, place: int = 0) -> bool:
     return True
 
 
-def wait(descriptor: int, place: int = 0) -> None:
-    """Claim a place of an open file as soon as nobody else has it."""
-    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _request(fcntl.F_WRLCK, place))
-
-
 def release(descriptor: int, place: int = 0) -> None:
     """Let go of a place of an open file."""
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, place))

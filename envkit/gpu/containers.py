@@ -8,13 +8,16 @@ NVIDIA_VISIBLE_DEVICES.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from envkit.config import GpuConfig
-from envkit.errors import EnvkitError, MissingError
+from envkit.engines import glance
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
 from envkit.gpu.holders import Container
@@ -56,29 +59,34 @@ def options(
 
 
 def is_running(container: Container) -> bool:
-    """Return whether a container still runs, or may do so as nobody here can tell."""
-    from envkit.engines.engine import Engine
-
-    socket = container.engine.removeprefix("unix://")
-    if os.path.exists(socket) and not os.access(socket, os.W_OK):
-        return True
+    """Return whether a container still runs, or may do so as this user is not allowed to know."""
+    place = container.engine.removeprefix("unix://")
+    if place == container.engine or not os.path.isabs(place):
+        return False  # no engine of this machine's, whoever wrote that
+    wanted = quote(json.dumps({"label": [f"{LABEL}={container.label}"]}))
     try:
-        with Engine({"DOCKER_HOST": container.engine}, patience=_PATIENCE) as engine:
-            return engine.has_container(f"{LABEL}={container.label}")
-    except MissingError:
+        status, found = glance.ask(
+            Path(place), "GET", f"/containers/json?filters={wanted}", patience=_PATIENCE
+        )
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, ValueError):
         return False
-    except EnvkitError:
+    except OSError:
         return True
+    return status != glance.OK or bool(found)
 
 
 def _offers_cdi(info: Mapping[str, Any], uuids: Sequence[str]) -> bool:
-    """Return whether an engine knows GPUs by these names, as the files say that it reads."""
+    """Return whether an engine knows GPUs by these names, as the files say that it reads.
+
+    Source: Container Device Interface specification: JSON or YAML, `kind` and `devices[].name`.
+    """
     folders = [Path(str(one)) for one in info.get("CDISpecDirs") or ()]
-    texts = []
+    names: set[str] = set()
     for path in (path for folder in folders for path in sorted(folder.glob("*.*"))):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        texts += [text] if _KIND in text else []
-    return bool(texts) and all(any(uuid in text for text in texts) for uuid in uuids)
+        if _KIND in text:
+            names.update(re.findall(r"""name["']?\s*:\s*["']?([\w.:-]+)""", text))
+    return names.issuperset(uuids)

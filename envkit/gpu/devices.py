@@ -5,11 +5,13 @@ Source: NVML API Reference Guide; nvidia-ml-py is its binding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar
 
+from envkit import running
 from envkit.errors import MissingError
 from envkit.gpu.masks import Named
 
@@ -17,6 +19,13 @@ T = TypeVar("T")
 
 # Drivers that name the wrong processes (nvidia-ml-py's own notes on 535.43 and 535.86).
 _CONFUSED = ((535, 43), (535, 86))
+
+
+# The program of the Multi-Process Service (NVIDIA MPS documentation).
+_SERVER = "nvidia-cuda-mps-server"
+
+# A GPU of whose memory more is in use than this is taken to be computing.
+_IN_USE = 0.25
 
 
 class NoDriverError(MissingError):
@@ -108,9 +117,9 @@ class Driver:
         NVML's own order may be another after each start of the machine.
         """
         count = self._asked(self._nvml.nvmlDeviceGetCount) or 0
-        found = sorted((self._gpu(number) for number in range(count)), key=lambda one: one[0])
+        found = _in_order([self._gpu(number) for number in range(count)])
         gpus: list[Gpu] = []
-        for index, (_, gpu) in enumerate(found):
+        for index, gpu in enumerate(found):
             gpus.append(replace(gpu, index=index))
             gpus += [replace(one, index=index) for one in self._instances(gpu)]
         return tuple(gpus)
@@ -136,8 +145,22 @@ class Driver:
             return None
         return tuple(Process(pid=int(one.pid), memory=one.usedGpuMemory) for one in found)
 
-    def _gpu(self, number: int) -> tuple[tuple[str, int], Gpu]:
-        """Return the GPU that NVML gives a number, and what it is sorted by."""
+    def user(self, gpu: Gpu) -> str:
+        """Return who computes on a GPU that nobody has on lease; empty if nobody does.
+
+        Where no process is named, as from within a container, much memory in use tells.
+        """
+        for process in self.processes(gpu) or ():
+            found = running.find(process.pid)
+            # The server of CUDA's Multi-Process Service is there whether or not somebody computes.
+            if found is None or os.path.basename(found.words[0]) != _SERVER:
+                return f"{found.user} ({found.command})" if found else "somebody"
+        load = self.load(gpu)
+        full = load.memory_total and (load.memory_used or 0) / load.memory_total > _IN_USE
+        return "somebody" if full else ""
+
+    def _gpu(self, number: int) -> tuple[str, Gpu]:
+        """Return the GPU that NVML gives a number, and its address on the bus, if that is known."""
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(number)
@@ -150,9 +173,8 @@ class Driver:
                 is_divided=bool(self._mode(handle)),
             )
         except nvml.NVMLError as error:
-            # Where it stands is not known: the others are counted without it.
-            return ("~", number), Gpu(index=number, uuid="", name="", fault=str(error))
-        return (str(bus).lower(), number), gpu
+            return "", Gpu(index=number, uuid="", name="", fault=str(error))
+        return str(bus).lower(), gpu
 
     def _instances(self, gpu: Gpu) -> Iterator[Gpu]:
         nvml = self._nvml
@@ -176,6 +198,12 @@ class Driver:
             return ask(*arguments)
         except self._nvml.NVMLError:
             return None
+
+
+def _in_order(found: Sequence[tuple[str, Gpu]]) -> list[Gpu]:
+    """Return GPUs in the order of the bus; one whose address is not known keeps its place."""
+    addresses = iter(sorted((one for one in found if one[0]), key=lambda one: one[0]))
+    return [next(addresses)[1] if address else gpu for address, gpu in found]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from envkit import overrides
 from envkit.errors import EnvkitError, MissingError, RefusedError, UsageError
 
 # Where a machine has its leases, once `envkit gpu setup` was run there.
@@ -18,6 +19,9 @@ MACHINE = Path("/var/lib/envkit/gpu")
 MODE = 0o3770
 
 _SETUP = "`envkit gpu setup` makes one that the users of this machine share."
+
+# What such a folder has in it: the queue, files named by UUIDs, and drafts, which begin with a dot.
+_FILES = ("queue", "GPU-", "MIG-", ".")
 
 
 class Folder:
@@ -37,21 +41,37 @@ class Folder:
 
         Raises:
             MissingError: it is not there.
-            UsageError: everybody could alter what is in it.
+            UsageError: others could take away what is in it.
             RefusedError: this user may not work in it.
         """
         if not self.is_shared:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._refused(self.path, error.errno or 0) from None
+        if not self.check():
+            raise MissingError(f"{self.path}: there is no such folder for leases", _SETUP)
+
+    def check(self) -> bool:
+        """Return whether the folder is there, having made sure that it is one for leases.
+
+        Raises:
+            UsageError: others could take away what is in it.
+            RefusedError: this user may not work in it.
+        """
         try:
             mode = self.path.stat().st_mode
         except FileNotFoundError:
-            raise MissingError(f"{self.path}: there is no such folder for leases", _SETUP) from None
+            return False
+        except OSError as error:
+            raise self._refused(self.path, error.errno or 0) from None
         if not stat.S_ISDIR(mode):
             raise UsageError(f"{self.path}: not a folder, as leases are kept in", _SETUP)
-        if mode & stat.S_IWOTH:
-            raise UsageError(f"{self.path}: everybody could take away others' leases here", _SETUP)
+        if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
+            raise UsageError(f"{self.path}: others could take away leases here", _SETUP)
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise self._refused(self.path, errno.EACCES)
+        return True
 
     def open(self, name: str, *, writing: bool = True) -> int | None:
         """Return a descriptor of a file; it is not inherited.
@@ -61,23 +81,30 @@ class Folder:
             writing: whether it is made if it is not there; if not, None is returned then.
 
         Raises:
-            RefusedError: it cannot be opened.
+            RefusedError: it cannot be opened, or is no plain file.
         """
         path = self.path / name
+        # Without O_CREAT, which the kernel refuses for another's file in such a folder
+        # (proc_sys_fs(5), protected_regular). What is no plain file is neither followed nor waited
+        # for: others may have put it there.
+        flags = (os.O_RDWR if writing else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
             try:
-                # Without O_CREAT, which the kernel refuses for another's file in such a folder
-                # (proc_sys_fs(5), protected_regular).
-                return os.open(path, os.O_RDWR if writing else os.O_RDONLY)
+                descriptor = os.open(path, flags)
             except FileNotFoundError:
                 if not writing:
                     return None
+                try:
+                    self._make(path)
+                except OSError as error:
+                    raise self._refused(path, error.errno or 0) from None
             except OSError as error:
                 raise self._refused(path, error.errno or 0) from None
-            try:
-                self._make(path)
-            except OSError as error:
-                raise self._refused(path, error.errno or 0) from None
+            else:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return descriptor
+                os.close(descriptor)
+                raise RefusedError(f"{path}: not a plain file, as leases are kept in")
 
     def _make(self, path: Path) -> None:
         """Let an empty file appear that has its mode from the start, whatever the umask."""
@@ -94,11 +121,11 @@ class Folder:
 
     def _refused(self, path: Path, number: int) -> EnvkitError:
         message = f"{path}: cannot be opened: {os.strerror(number)}"
-        if number not in (errno.EACCES, errno.EPERM):
+        if number not in (errno.EACCES, errno.EPERM) or not self.is_shared:
             return RefusedError(message)
         group = _group(self.path)
         hint = f"Be a member of the group {group} (`sudo usermod -aG {group} $USER`, log in anew)."
-        return RefusedError(message, hint if self.is_shared else "")
+        return RefusedError(message, hint if group else "")
 
 
 def locate(configured: Path | None, environ: Mapping[str, str]) -> Folder:
@@ -108,13 +135,10 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Folder:
         configured: the folder that the settings name, if any.
         environ: the environment (XDG Base Directory Specification, $XDG_STATE_HOME).
     """
-    if configured:
-        return Folder(configured, is_shared=True)
-    if MACHINE.exists():
-        return Folder(MACHINE, is_shared=True)
-    home = environ.get("HOME") or "/"
-    state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    return Folder(Path(state, "envkit", "gpu"), is_shared=False)
+    if configured or _is_there(MACHINE):
+        return Folder(configured or MACHINE, is_shared=True)
+    own = overrides.base(environ, "XDG_STATE_HOME", os.path.join(".local", "state"))
+    return Folder(Path(own, "envkit", "gpu"), is_shared=False)
 
 
 def setup_commands(path: Path, group: str) -> Sequence[Sequence[str]]:
@@ -123,10 +147,22 @@ def setup_commands(path: Path, group: str) -> Sequence[Sequence[str]]:
     Args:
         path: the folder.
         group: the name of the group; it is made if it is not there.
+
+    Raises:
+        UsageError: there is something else at the path.
     """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path}: not a folder")
+    others = (
+        [one.name for one in path.iterdir() if not one.name.startswith(_FILES)]
+        if (path.is_dir())
+        else []
+    )
+    if others:
+        raise UsageError(f"{path}: has other things in it than leases, such as {others[0]}")
     return (
         ("groupadd", "--force", "--system", group),
-        ("install", "--directory", "--mode=755", str(path.parent)),
+        ("mkdir", "--parents", "--mode=755", str(path.parent)),
         (
             *("install", "--directory", "--owner=root", f"--group={group}"),
             *(f"--mode={MODE:o}", str(path)),
@@ -134,11 +170,25 @@ def setup_commands(path: Path, group: str) -> Sequence[Sequence[str]]:
     )
 
 
+def _is_there(path: Path) -> bool:
+    """Return whether there is something at a path, which this user may not be allowed to see."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _group(path: Path) -> str:
-    """Return the name of the group that a folder belongs to, or its number."""
+    """Return the name of the group that a folder belongs to, or its number; empty if not known."""
     import grp
 
-    number = path.stat().st_gid
+    try:
+        number = path.stat().st_gid
+    except OSError:
+        return ""
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:

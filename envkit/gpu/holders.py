@@ -1,18 +1,30 @@
-"""Who has something, or waits for it: what a process writes of itself, for others to read."""
+"""Who has something, or waits for it: what a process writes of itself, for others to read.
+
+Whoever shares a folder of leases can write anything into it, so that nothing that is read is relied
+on for more than to be shown.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from envkit import running
+from envkit.quantities import age_text
 
 # More than this many bytes are not read: who wrote them was no envkit.
-_MOST = 1 << 16
+_MOST = 1 << 14
+
+# More characters of a path are not written down.
+_PATH = 500
+
+# Programs that run a file, whose name says more than theirs.
+_RUNNERS = re.compile(r"python[\d.]*|(ba|da|z|k|c|tc)?sh|fish")
 
 
 class Container(NamedTuple):
@@ -49,7 +61,8 @@ class Holder(NamedTuple):
     @classmethod
     def this(cls, command: Sequence[str], project: str) -> Holder:
         """Return this process, which is about to become a command."""
-        return cls(os.getuid(), os.getpid(), program(command), project, time.time())
+        place = project if len(project) <= _PATH else f"…{project[-_PATH:]}"
+        return cls(os.getuid(), os.getpid(), program(command), place, time.time())
 
     @property
     def user(self) -> str:
@@ -57,31 +70,34 @@ class Holder(NamedTuple):
         return running.user_name(self.uid)
 
     @property
+    def process(self) -> running.Running | None:
+        """Its first process; None if that has ended, whichever has its id by now."""
+        found = running.find(self.pid)
+        return found if found and found.uid == self.uid and found.since <= self.since + 1 else None
+
+    @property
     def command(self) -> str:
         """What it runs: its whole command where it still runs, or else the program."""
-        found = running.find(self.pid)
-        # A process of the same id that started later is another one.
-        if found and found.uid == self.uid and found.since <= self.since + 1:
-            return found.command
-        return self.program
+        found = self.process
+        return (found.command if found else "") or self.program
 
     def text(self) -> str:
         """Return who it is, in a few words: "alice (train.py, 3 h)"."""
-        from envkit.quantities import age_text
-
         return f"{self.user} ({self.command}, {age_text(time.time() - self.since)})"
 
     def encoded(self, **more: object) -> bytes:
         """Return a line that says all this, and more."""
-        return json.dumps({**self._asdict(), **more}).encode() + b"\n"
+        text = json.dumps({**self._asdict(), **more}, ensure_ascii=False)
+        return text.encode("utf-8", "replace") + b"\n"
 
 
 def program(command: Sequence[str]) -> str:
     """Return a command without options: "python train.py"."""
     name = os.path.basename(command[0])
-    script = command[1] if len(command) > 1 and not command[1].startswith("-") else ""
-    is_script = script and "=" not in script and name.startswith(("python", "sh", "bash"))
-    return f"{name} {os.path.basename(script)}" if is_script else name
+    script = command[1] if len(command) > 1 else ""
+    is_script = script and not script.startswith("-") and "=" not in script
+    shown = f"{name} {os.path.basename(script)}" if is_script and _RUNNERS.fullmatch(name) else name
+    return running.one_line(shown)
 
 
 def write(descriptor: int, line: bytes, place: int = 0) -> None:
@@ -110,11 +126,16 @@ def parse(values: dict[str, Any]) -> Holder | None:
         found = Holder(
             uid=int(values["uid"]),
             pid=int(values["pid"]),
-            program=str(values["program"]),
-            project=str(values["project"]),
+            program=_text(values["program"]),
+            project=_text(values["project"]),
             since=float(values["since"]),
-            container=Container(*map(str, container)) if container else None,
+            container=Container(*map(_text, container)) if container else None,
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found.since) else None
+
+
+def _text(value: object) -> str:
+    """Return a text that every terminal and every JSON can have."""
+    return running.one_line(str(value)).encode("utf-8", "replace").decode()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -21,10 +23,12 @@ from envkit.gpu.queue import Queue, Waiting
 # Returns whether a container still runs.
 IsRunning = Callable[[Container], bool]
 
-# Returns whether somebody computes on a GPU, given by its UUID, who has no lease of it.
-IsBusy = Callable[[str], bool]
+# Returns who computes on a GPU, given by its UUID, of which nobody has a lease; empty if nobody.
+UserOf = Callable[[str], str]
 
 Reason = Literal["held", "busy", "kept"]
+
+_UUID = re.compile(r"(GPU|MIG)-[\w/-]{1,100}", re.ASCII)
 
 
 class Hindrance(NamedTuple):
@@ -35,11 +39,13 @@ class Hindrance(NamedTuple):
         reason: it is "held" by a lease, "busy" with work that has none, or "kept" for somebody who
             came earlier.
         holder: who has it, or for whom it is kept; None where that is not known.
+        user: who computes there, where it is busy.
     """
 
     uuid: str
     reason: Reason
-    holder: Holder | None
+    holder: Holder | None = None
+    user: str = ""
 
 
 class Lease(NamedTuple):
@@ -57,6 +63,16 @@ class Lease(NamedTuple):
         """Let the programs inherit the lease that this process becomes or starts from now on."""
         for descriptor in self.descriptors:
             os.set_inheritable(descriptor, True)
+
+    def rewrite(self, holder: Holder) -> None:
+        """Write down that somebody else has it, by what others can tell.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        line = holder.encoded()
+        for descriptor in self.descriptors:
+            holders.write(descriptor, line)
 
     def release(self) -> None:
         """Let go of the GPUs, as far as this process is concerned."""
@@ -90,14 +106,14 @@ class Wish(NamedTuple):
 
 
 class Leases:
-    """The leases of a machine."""
+    """The leases of a machine, of which this process takes some."""
 
-    def __init__(self, folder: Folder, *, is_busy: IsBusy, is_running: IsRunning) -> None:
+    def __init__(self, folder: Folder, *, user_of: UserOf, is_running: IsRunning) -> None:
         """Open them.
 
         Args:
             folder: where they are kept.
-            is_busy: asked of GPUs that nobody has a lease of, before one is given away.
+            user_of: asked of GPUs that nobody has a lease of, before one is given away.
             is_running: asked of containers that outlived the command that started them.
 
         Raises:
@@ -105,7 +121,7 @@ class Leases:
         """
         folder.prepare()
         self._folder = folder
-        self._is_busy = is_busy
+        self._user_of = user_of
         self._is_running = is_running
         self._queue = Queue(folder)
 
@@ -135,57 +151,57 @@ class Leases:
             OSError: the disk refuses.
         """
         with self._queue.alone():
-            ahead = tuple(
-                one for one in self._queue.before() if one.candidates & set(wish.candidates)
-            )
+            self._queue.stay()
+            before = self._queue.before()
             taken: dict[str, int] = {}
             hindrances = []
             try:
+                kept = self._kept(before)
                 for uuid in wish.candidates:
                     if len(taken) == wish.wanted:
                         break
-                    found = self._try(uuid, ahead)
+                    if uuid in kept:
+                        hindrances.append(Hindrance(uuid, "kept", kept[uuid]))
+                        continue
+                    found = self._try(uuid)
                     if isinstance(found, Hindrance):
                         hindrances.append(found)
                     else:
                         taken[uuid] = found
                 if len(taken) == wish.wanted:
-                    line = wish.holder.encoded()
-                    for descriptor in taken.values():
-                        holders.write(descriptor, line)
-                    return Lease(tuple(taken), tuple(taken.values()))
+                    lease = Lease(tuple(taken), tuple(taken.values()))
+                    lease.rewrite(wish.holder._replace(since=time.time()))
+                    return lease
             except BaseException:
                 _close(taken.values())
                 raise
             _close(taken.values())
+        ahead = tuple(one for one in before if {*one.candidates} & {*wish.candidates})
         return Refusal(tuple(hindrances), ahead)
 
-    def holder(self, uuid: str) -> Holder | Literal["unknown"] | None:
-        """Return who has a GPU, if somebody has; "unknown" if that is not written down.
+    def _kept(self, before: Sequence[Waiting]) -> dict[str, Holder]:
+        """Return the free GPUs that are kept for those who came earlier, each with that one.
 
-        Raises:
-            RefusedError: its file cannot be opened.
+        Who can have what it wants gets no more than that; for who cannot yet, all that would do is
+        kept, or others would take one after another of it for ever.
         """
-        descriptor = self._folder.open(file_name(uuid), writing=False)
-        if descriptor is None:
-            return None
-        try:
-            known = holders.parse(holders.read(descriptor))
-            if claims.is_claimed(descriptor):
-                return known or "unknown"
-            return known if self._outlives(known) else None
-        finally:
-            os.close(descriptor)
+        kept: dict[str, Holder] = {}
+        for one in before:
+            wished = [uuid for uuid in one.candidates if _UUID.fullmatch(uuid)]
+            free = [uuid for uuid in wished if uuid not in kept and self._is_free(uuid)]
+            enough = len(free) >= one.wanted
+            kept |= dict.fromkeys(free[: one.wanted] if enough else free, one.holder)
+        return kept
 
-    def waiting(self) -> Sequence[Waiting]:
-        """Return who waits, in their order."""
-        return self._queue.before()
+    def _is_free(self, uuid: str) -> bool:
+        found = self._try(uuid)
+        if isinstance(found, Hindrance):
+            return False
+        os.close(found)
+        return True
 
-    def _try(self, uuid: str, ahead: Sequence[Waiting]) -> int | Hindrance:
+    def _try(self, uuid: str) -> int | Hindrance:
         """Claim a GPU, or return why it cannot be had."""
-        for one in ahead:
-            if uuid in one.candidates:
-                return Hindrance(uuid, "kept", one.holder)
         descriptor = self._folder.open(file_name(uuid))
         assert descriptor is not None
         try:
@@ -200,13 +216,30 @@ class Leases:
 
     def _hindrance(self, uuid: str, descriptor: int) -> Hindrance | None:
         known = holders.parse(holders.read(descriptor))
-        if not claims.claim(descriptor) or self._outlives(known):
+        if not claims.claim(descriptor) or _outlives(known, self._is_running):
             return Hindrance(uuid, "held", known)
-        return Hindrance(uuid, "busy", None) if self._is_busy(uuid) else None
+        user = self._user_of(uuid)
+        return Hindrance(uuid, "busy", user=user) if user else None
 
-    def _outlives(self, known: Holder | None) -> bool:
-        """Return whether the last holder was a container, and still runs."""
-        return bool(known and known.container and self._is_running(known.container))
+
+def holder_of(
+    folder: Folder, uuid: str, is_running: IsRunning
+) -> Holder | Literal["unknown"] | None:
+    """Return who has a GPU, if somebody has; "unknown" if that is not written down.
+
+    Raises:
+        RefusedError: its file cannot be opened.
+    """
+    descriptor = folder.open(file_name(uuid), writing=False)
+    if descriptor is None:
+        return None
+    try:
+        known = holders.parse(holders.read(descriptor))
+        if claims.is_claimed(descriptor):
+            return known or "unknown"
+        return known if _outlives(known, is_running) else None
+    finally:
+        os.close(descriptor)
 
 
 def are_ours(folder: Folder, uuids: Sequence[str]) -> bool:
@@ -219,7 +252,7 @@ def are_ours(folder: Folder, uuids: Sequence[str]) -> bool:
     Raises:
         RefusedError: a file cannot be opened.
     """
-    return all(_is_ours(folder, uuid) for uuid in uuids)
+    return all(_UUID.fullmatch(uuid) and _is_ours(folder, uuid) for uuid in uuids)
 
 
 def _is_ours(folder: Folder, uuid: str) -> bool:
@@ -230,7 +263,8 @@ def _is_ours(folder: Folder, uuid: str) -> bool:
         if not claims.is_claimed(descriptor):
             return False
         known = holders.parse(holders.read(descriptor))
-        started = known is not None and known.pid in running.ancestry(os.getpid())
+        first = known.process if known else None
+        started = first is not None and first.pid in running.ancestry(os.getpid())
         return started or _has_open(os.fstat(descriptor), but=descriptor)
     finally:
         os.close(descriptor)
@@ -243,6 +277,11 @@ def _has_open(status: os.stat_result, *, but: int) -> bool:
             if int(name) != but and os.path.samestat(os.fstat(int(name)), status):
                 return True
     return False
+
+
+def _outlives(known: Holder | None, is_running: IsRunning) -> bool:
+    """Return whether the last holder was a container, and still runs."""
+    return bool(known and known.container and is_running(known.container))
 
 
 def file_name(uuid: str) -> str:

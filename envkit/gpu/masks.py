@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CUDA = "CUDA_VISIBLE_DEVICES"
 HIP = "HIP_VISIBLE_DEVICES"
@@ -27,21 +27,25 @@ _GROWTH = (
     ("XLA_PYTHON_CLIENT_PREALLOCATE", "false", "true"),
 )
 
+# All variables that are ever set.
+NAMES = (*MASKS, ORDER, *(name for name, _, _ in _GROWTH))
+
 # What strtoul takes from the beginning of a text.
-_NUMBER = re.compile(r"\s*([+-]?)(\d+)")
+_NUMBER = re.compile(r"\s*([+-]?)(\d+)", re.ASCII)
+
+# No machine has a device whose index has more digits.
+_DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """What a device can be called.
 
     Attributes:
-        index: its place in the order of the PCI bus, from 0; None for a MIG instance, and where it
-            cannot be told.
+        number: its place in the order of the PCI bus, from 0; None for a MIG instance.
         uuid: its UUID, as in "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6" or "MIG-…".
     """
 
-    index: int | None
+    number: int | None
     uuid: str
 
 
@@ -83,10 +87,10 @@ def _device(entry: str, kind: str, devices: Sequence[Named]) -> Named | None:
     """Return the one device that an entry of a list means; None if it means none, or several."""
     if kind == "index":
         number = _NUMBER.match(entry)
-        if not number or number[1] == "-":
+        if not number or number[1] == "-" or len(number[2]) > _DIGITS:
             return None
         wanted = int(number[2])
-        return next((one for one in devices if one.index == wanted), None)
+        return next((one for one in devices if one.number == wanted), None)
     beginning = entry.strip()
     meant = [one for one in devices if one.uuid.startswith(beginning)]
     return meant[0] if len(meant) == 1 else None
@@ -141,22 +145,21 @@ def variables(mask: str | None, *, order: str, memory_growth: bool | None) -> di
 
 
 def added(environ: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of `wanted` that are added to others, none of which is overridden.
+    """Return the variables of `wanted` that are added to others.
 
-    What may be seen is one thing: where anything says it, be it that nothing is, nothing is added
-    to that. Within a scheduler's allocation it is the scheduler's to say.
+    None that is set is overridden, with one exception: a list of numbers comes with the order that
+    they count in, which without a list chooses nothing. What hides from HIP is one thing, be it by
+    its own variable or by one of those that it looks at as well. Within a scheduler's allocation
+    what may be seen is the scheduler's to say.
     """
-    decided = is_masked(environ) or is_scheduled(environ)
-    return {
-        name: value
-        for name, value in wanted.items()
-        if name not in environ and not (decided and name in MASKS)
-    }
-
-
-def is_masked(environ: Mapping[str, str]) -> bool:
-    """Return whether something, be it the empty list, says what may be seen."""
-    return any(name in environ for name in MASKS)
+    kept = {*environ}
+    if is_scheduled(environ):
+        kept.update(MASKS)
+    if kept & {*MASKS}:
+        kept.update((HIP, ROCR))
+    if CUDA in wanted and CUDA not in kept and is_of_indices(wanted[CUDA]):
+        kept.discard(ORDER)
+    return {name: value for name, value in wanted.items() if name not in kept}
 
 
 def is_scheduled(environ: Mapping[str, str]) -> bool:

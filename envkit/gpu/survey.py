@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from envkit import running
 from envkit.gpu.devices import Driver, Gpu, Load, Process
 from envkit.gpu.holders import Holder
 
-State = Literal["free", "held", "held but idle", "in use, no lease", "divided", "lost"]
+State = Literal["free", "held", "held but idle", "in use, no lease", "divided", "lost", "unknown"]
 
 # Returns who has a lease of a GPU, given by its UUID.
 HolderOf = Callable[[str], Holder | Literal["unknown"] | None]
@@ -54,33 +54,32 @@ class Entry:
     state: State
 
 
-def survey(driver: Driver, holder_of: HolderOf) -> tuple[Entry, ...]:
+def survey(driver: Driver, holder_of: HolderOf | None) -> tuple[Entry, ...]:
     """Return how each GPU stands, in the order of the PCI bus.
 
     Args:
         driver: tells of GPUs.
-        holder_of: tells of leases.
+        holder_of: tells of leases; None if nothing can be known of them.
     """
     return tuple(_entry(driver, gpu, holder_of) for gpu in driver.gpus())
 
 
-def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf) -> Entry:
+def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf | None) -> Entry:
+    load = driver.load(gpu)
     if not gpu.is_usable:
         state: State = "lost" if gpu.fault else "divided"
-        return Entry(gpu=gpu, load=driver.load(gpu), holder=None, users=(), state=state)
-    held = holder_of(gpu.uuid)
+        return Entry(gpu=gpu, load=load, holder=None, users=(), state=state)
+    held = holder_of(gpu.uuid) if holder_of else None
     holder = None if held == "unknown" else held
     processes = driver.processes(gpu)
     users = None if processes is None else tuple(_user(one, holder) for one in processes)
-    return Entry(
-        gpu=gpu, load=driver.load(gpu), holder=holder, users=users, state=_state(held, users)
-    )
-
-
-def _state(held: object, users: Sequence[User] | None) -> State:
     if held:
-        return "held but idle" if users == () else "held"
-    return "in use, no lease" if users else "free"
+        state = "held but idle" if users == () else "held"
+    elif driver.user(gpu):
+        state = "in use, no lease"
+    else:
+        state = "free" if holder_of else "unknown"
+    return Entry(gpu=gpu, load=load, holder=holder, users=users, state=state)
 
 
 def _user(process: Process, holder: Holder | None) -> User:
@@ -102,5 +101,5 @@ def _belongs(pid: int, found: running.Running | None, holder: Holder) -> bool:
     """
     if found is None or holder.container:
         return True
-    alive = running.find(holder.pid)
-    return holder.pid in running.ancestry(pid) if alive else found.uid == holder.uid
+    first = holder.process
+    return first.pid in running.ancestry(pid) if first else found.uid == holder.uid

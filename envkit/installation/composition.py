@@ -50,6 +50,7 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
         completed=project.config.compile == "background",
         inputs=chosen.inputs,
         content=chosen.content,
+        overrides=chosen.overrides,
         summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
     )
 
@@ -104,6 +105,7 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
         completed=half.stamp["lacking"] != ["nothing"],
         inputs={path: state for path, _, state in lines},
         content=half.stamp["content"][0],
+        overrides=tuple(half.stamp["overrides"]),
         summary=half.stamp["summary"][0],
     )
 

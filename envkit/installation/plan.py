@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit import config, interpreter
+from envkit import interpreter
 from envkit.changes import Change
 from envkit.environment import halves, stamp, visibility
 from envkit.environment.halves import Half
@@ -31,6 +31,7 @@ class Plan(NamedTuple):
         entries: the folder of the store's entry for each pin that it has one for.
         inputs: the files that were read, each with its state before.
         content: the digest, in hex, of what they held.
+        overrides: the lines for the files that stand above the settings, as they were before.
         live: `.venv` as it was found.
         changes: what will be different to a user.
         changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     entries: Mapping[Pin, str]
     inputs: Mapping[str, str]
     content: str
+    overrides: tuple[str, ...]
     live: Half
     changes: tuple[Change, ...]
     changed: bool
@@ -98,6 +100,7 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
         entries=entries,
         inputs=files,
         content=content,
+        overrides=tuple(stamp.override_lines()),
         live=live,
         changes=changes,
         changed=bool(changes)
@@ -170,7 +173,6 @@ def _input_files(request: Request) -> Iterator[Path]:
     project = request.project
     yield project.root / "envkit.toml"
     yield project.root / "pyproject.toml"
-    yield from config.overriding_files(request.environ)
     for group in request.groups:
         yield group.lock
         yield from group.inputs

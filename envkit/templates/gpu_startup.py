@@ -1,17 +1,32 @@
 """What this project's processes may see of the GPUs. `envkit install` writes this anew."""
 
 import os
+import sys
 
 _SEEN: dict[str, str] = {}
 _USED: dict[str, str] = {}
 
-# Where one of these is set, be it to nothing, somebody has decided what may be seen.
-_DECIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_ID")
+# Beside each variable that envkit sets there is one of this name with the same value, so that it
+# can be told from one that was set by hand; and one that says for which environment that was.
+_MARK = "_ENVKIT_SET_"
+_PLACE = "ENVKIT_GPU_ENVIRONMENT"
+_CUDA = "CUDA_VISIBLE_DEVICES"
+_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 def apply() -> None:
-    """Set the variables that are not set; done twice, it does nothing more."""
-    if not any(name in os.environ for name in _DECIDING):
-        os.environ.update(_SEEN)
-    for name, value in _USED.items():
-        os.environ.setdefault(name, value)
+    """Set the variables that are not set by hand; done twice, it does nothing more."""
+    environ = os.environ
+    if "ENVKIT_GPU_LEASE" in environ or environ.get(_PLACE) == sys.prefix:
+        return
+    for mark in [name for name in environ if name.startswith(_MARK)]:
+        value, name = environ.pop(mark), mark[len(_MARK) :]
+        if environ.get(name) == value:
+            del environ[name]
+    wanted = {name: value for name, value in _USED.items() if name not in environ}
+    if _CUDA not in environ and "SLURM_JOB_ID" not in environ:
+        decided = any(name in environ for name in _ROCM)
+        wanted |= {n: value for n, value in _SEEN.items() if not (decided and n in _ROCM)}
+    for name, value in wanted.items():
+        environ[name] = environ[_MARK + name] = value
+    environ[_PLACE] = sys.prefix

@@ -48,7 +48,7 @@ def terminal(project: Project, command: str, env: Mapping[str, str] | None = Non
 def test_activation_says_how_to_get_one(project: Project) -> None:
     configure(project, "count = 2")
     activate = f". {project.venv}/bin/activate"
-    told = "GPUs are on lease here: `envkit run -- COMMAND` takes 2 GPUs"
+    told = "This shell sees no GPU: `envkit run -- COMMAND` takes 2 GPUs on lease"
     assert told in terminal(project, activate).out
     assert told not in terminal(project, activate, {"CUDA_VISIBLE_DEVICES": "1"}).out
     assert told not in project.call(["sh", "-c", activate]).text

@@ -121,10 +121,11 @@ def test_a_lost_one_does_not_hide_the_others(library: Nvml, state: str) -> None:
     first, second, third = gpus(3)
     library.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, state=state), third])
     found = listed(library.environ)["gpus"]
-    assert [one["uuid"] for one in found] == [uuid(0), uuid(2), ""]
-    assert found[-1]["fault"] == "GPU is lost"
-    assert not found[-1]["usable"]
-    assert found[-1]["processes"] is None
+    # The others keep their numbers.
+    assert [one["uuid"] for one in found] == [uuid(0), "", uuid(2)]
+    assert found[1]["fault"] == "GPU is lost"
+    assert not found[1]["usable"]
+    assert found[1]["processes"] is None
 
 
 def test_one_that_does_not_name_its_processes(library: Nvml) -> None:

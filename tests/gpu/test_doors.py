@@ -260,8 +260,12 @@ def test_within_a_lease_of_a_program_that_hands_on_no_files(project: Project) ->
 
 def test_a_lease_that_is_only_said_to_be_there(project: Project) -> None:
     configure(project, "count = 1")
-    said = {"ENVKIT_GPU_LEASE": uuid(3), "CUDA_VISIBLE_DEVICES": "3"}
+    said = {
+        **{"ENVKIT_GPU_LEASE": uuid(3), "ENVKIT_GPU_ENVIRONMENT": str(project.venv)},
+        **{"CUDA_VISIBLE_DEVICES": "3", "_ENVKIT_SET_CUDA_VISIBLE_DEVICES": "3"},
+    }
     assert leased(run(project, env=said)) == [uuid(0)]
+    assert leased(run(project, env={**said, "CUDA_VISIBLE_DEVICES": "2"})) == [uuid(2)]
     # Somebody else has it by now.
     other = [sys.executable, "-m", "envkit", "run", "--devices", "3", "--", "sh", "-c"]
     with subprocess.Popen(
@@ -296,10 +300,13 @@ def test_the_terminal_is_the_commands(project: Project) -> None:
 def test_envkit_in_the_environment_itself(project: Project) -> None:
     # Python's own start hides all GPUs from it, which is not anybody's will.
     configure(project, "count = 1")
-    found = bare(project)
-    own = {"ENVKIT_GPU_MASK": "", "HIP_VISIBLE_DEVICES": "-1"}
-    assert found["CUDA_VISIBLE_DEVICES"] == ""
-    assert leased(run(project, env={**found, **own})) == [uuid(0)]
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    environ = project.call([str(project.venv / "bin" / "python"), "-c", code]).json
+    assert environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert leased(run(project, env=environ)) == [uuid(0)]
+    # What was changed by hand since is.
+    by_hand = {**environ, "CUDA_VISIBLE_DEVICES": "2"}
+    assert leased(run(project, env=by_hand)) == [uuid(2)]
 
 
 def test_the_exit_code_and_signals_are_the_commands(project: Project) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from envkit.gpu import claims
+from envkit.errors import RefusedError
+from envkit.gpu import claims, queue
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
-from envkit.gpu.leases import Lease, Leases, Refusal, Wish
+from envkit.gpu.leases import Lease, Leases, Refusal, Wish, holder_of
 from tests.support.nvml import uuid
 
 FOUR = tuple(uuid(number) for number in range(4))
@@ -34,7 +35,18 @@ def opened(leases: Path) -> Iterator[Leases]:
 
 def opened_by(leases: Path, *, busy: Sequence[str] = (), running: bool = False) -> Leases:
     folder = Folder(leases, is_shared=True)
-    return Leases(folder, is_busy=lambda one: one in busy, is_running=lambda _: running)
+    user_of = {**dict.fromkeys(busy, "alice (train)")}
+    return Leases(folder, user_of=lambda one: user_of.get(one, ""), is_running=lambda _: running)
+
+
+def holder(leases: Path, uuid: str, *, running: bool = False) -> Holder | str | None:
+    """Return who has a GPU."""
+    return holder_of(Folder(leases, is_shared=True), uuid, lambda _: running)
+
+
+def waiting(leases: Path) -> list[int]:
+    """Return the ids of the processes that wait."""
+    return [one.holder.pid for one in queue.waiting(Folder(leases, is_shared=True))]
 
 
 def wish(wanted: int = 1, candidates: Sequence[str] = FOUR) -> Wish:
@@ -73,16 +85,16 @@ def test_the_best_come_first(opened: Leases) -> None:
 
 
 def test_who_has_it_is_written_down_without_secrets(opened: Leases, leases: Path) -> None:
-    assert opened.holder(FOUR[0]) is None
+    assert holder(leases, FOUR[0]) is None
     lease = take(opened)
-    holder = opened.holder(FOUR[0])
-    assert isinstance(holder, Holder)
-    assert (holder.uid, holder.pid, holder.project) == (os.getuid(), os.getpid(), "/p")
-    assert holder.program == "python train.py"
-    assert abs(holder.since - time.time()) < 60
+    found = holder(leases, FOUR[0])
+    assert isinstance(found, Holder)
+    assert (found.uid, found.pid, found.project) == (os.getuid(), os.getpid(), "/p")
+    assert found.program == "python train.py"
+    assert abs(found.since - time.time()) < 60
     assert "secret" not in (leases / FOUR[0]).read_text()
     lease.release()
-    assert opened.holder(FOUR[0]) is None
+    assert holder(leases, FOUR[0]) is None
 
 
 def test_asking_disturbs_nobody(opened: Leases, leases: Path) -> None:
@@ -106,26 +118,39 @@ def test_a_damaged_file_is_still_a_lock(opened: Leases, leases: Path) -> None:
     lease = take(opened)
     for text in ("", "{", "[]\n", '{"uid": "x"}\n'):
         (leases / FOUR[0]).write_text(text)
-        assert opened.holder(FOUR[0]) == "unknown"
+        assert holder(leases, FOUR[0]) == "unknown"
         assert refusal(opened, 1, FOUR[:1]).hindrances[0].holder is None
     lease.release()
-    assert opened.holder(FOUR[0]) is None
+    assert holder(leases, FOUR[0]) is None
 
 
 def test_a_container_keeps_its_lease(leases: Path) -> None:
+    container = Container("label", "unix:///engine")
     wanted = wish()
-    inside = wanted.holder._replace(container=Container("label", "unix:///engine"))
+    wanted = wanted._replace(holder=wanted.holder._replace(container=container))
     with opened_by(leases) as opened:
-        lease = opened.take(wanted._replace(holder=inside))
+        lease = opened.take(wanted)
         assert isinstance(lease, Lease)
         lease.release()
     with opened_by(leases, running=True) as opened:
-        assert opened.holder(FOUR[0]) == inside
-        assert refusal(opened, 4).hindrances[0].holder == inside
+        found = holder(leases, FOUR[0], running=True)
+        assert isinstance(found, Holder)
+        assert found.container == container
+        assert refusal(opened, 4).hindrances[0].holder == found
         assert take(opened).uuids == (FOUR[1],)
     with opened_by(leases) as opened:
-        assert opened.holder(FOUR[0]) is None
+        assert holder(leases, FOUR[0]) is None
         assert take(opened).uuids == (FOUR[0],)
+
+
+def test_a_container_that_has_ended_is_not_asked_for(leases: Path) -> None:
+    inside = wish().holder._replace(container=Container("label", "unix:///engine"))
+    with opened_by(leases) as opened:
+        lease = opened.take(wish()._replace(holder=inside))
+        assert isinstance(lease, Lease)
+        lease.rewrite(inside._replace(container=None))
+        lease.release()
+    assert holder(leases, FOUR[0], running=True) is None
 
 
 def test_who_came_earlier_comes_first(leases: Path) -> None:
@@ -135,14 +160,80 @@ def test_who_came_earlier_comes_first(leases: Path) -> None:
         third.enter_queue(wish())
         # Two are free, and kept for whoever waits for three.
         found = refusal(third)
-        assert [one.reason for one in found.hindrances] == ["kept"] * 4
+        assert [one.reason for one in found.hindrances] == ["held", "held", "kept", "kept"]
         assert [one.wanted for one in found.ahead] == [3]
         assert refusal(first).ahead
         lease.release()
-        assert isinstance(refusal(third), Refusal)
-        assert take(second, 3).uuids == FOUR[:3]
-        second.close()
+        # Whoever can have three is left three, and no more.
         assert take(third).uuids == (FOUR[3],)
+        assert take(second, 3).uuids == FOUR[:3]
+
+
+def test_who_does_not_say_so_does_not_wait(leases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened_by(leases) as first, opened_by(leases) as second:
+        first.enter_queue(wish(4))
+        assert isinstance(refusal(second), Refusal)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 11)
+        lease = take(second)
+        lease.release()
+        # It goes on where it was.
+        refused = first.take(wish(5, (*FOUR, uuid(4), uuid(5))))
+        assert isinstance(refused, Lease)
+
+
+def test_the_queue_is_not_held_for_ever(leases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_PATIENCE", 0.1)
+    descriptor = Folder(leases, is_shared=True).open("queue")
+    assert descriptor is not None
+    assert claims.claim(descriptor)
+    with opened_by(leases) as opened, pytest.raises(RefusedError, match="has been held"):
+        opened.take(wish())
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder", "fifo"])
+def test_what_others_have_put_there_is_not_followed(
+    leases: Path, tmp_path: Path, kind: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    place = leases / FOUR[0]
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(victim if kind == "link" else tmp_path / "absent")
+    with opened_by(leases) as opened, pytest.raises(RefusedError, match=str(place)):
+        opened.take(wish())
+    with pytest.raises(RefusedError):
+        holder(leases, FOUR[0])
+    assert victim.read_text() == "mine\n"
+    assert not (tmp_path / "absent").exists()
+
+
+def test_what_others_have_written_is_only_shown(leases: Path) -> None:
+    hostile = (
+        {"uid": 2**70, "pid": 2**70, "since": 1e308, "program": "a\nb", "project": "\ud800"},
+        {"uid": -1, "pid": -1, "since": float("inf"), "program": [], "project": {}},
+        {
+            "uid": 0,
+            "pid": 1,
+            "since": 0,
+            "program": "",
+            "project": "",
+            "container": ["l", "\ud800"],
+        },
+    )
+    for values in hostile:
+        (leases / FOUR[0]).write_text(json.dumps({"container": None, **values}) + "\n")
+        found = holder(leases, FOUR[0], running=True)
+        if isinstance(found, Holder):
+            assert "\n" not in found.text()
+            found.text().encode()
+        with opened_by(leases) as opened:
+            take(opened).release()
 
 
 def test_others_are_not_kept_for_whoever_waits_for_these(leases: Path) -> None:
@@ -204,21 +295,21 @@ def test_many_race_for_four_and_are_killed(
     assert killed > 5
     assert not (tmp_path / "marks" / "meeting").exists()
     with opened_by(leases) as opened:
-        assert opened.waiting() == []
+        assert waiting(leases) == []
         assert take(opened, 4).uuids == FOUR
 
 
 def test_a_killed_one_waits_no_longer(tmp_path: Path, leases: Path) -> None:
     with opened_by(leases) as opened:
         lease = take(opened, 4)
-        waiting = lessee(tmp_path, leases)
+        other = lessee(tmp_path, leases)
         until = time.monotonic() + LIMIT
-        while not opened.waiting():
+        while not waiting(leases):
             assert time.monotonic() < until
             time.sleep(0.01)
-        assert [one.holder.pid for one in opened.waiting()] == [waiting.pid]
-        waiting.kill()
-        waiting.communicate()
-        assert opened.waiting() == []
+        assert waiting(leases) == [other.pid]
+        other.kill()
+        other.communicate()
+        assert waiting(leases) == []
         lease.release()
         take(opened, 4)

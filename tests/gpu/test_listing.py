@@ -70,7 +70,7 @@ def test_a_list(project: Project, driver: Nvml) -> None:
     with running(project, "sleep", "60") as holder:
         found = listed(project)
         assert [one["state"] for one in found] == [
-            *("held but idle", "in use, no lease", "free", "lost"),
+            *("held but idle", "in use, no lease", "lost", "free"),
         ]
         has = found[0]["holder"]
         assert (has["pid"], has["command"], has["project"]) == (
@@ -79,7 +79,7 @@ def test_a_list(project: Project, driver: Nvml) -> None:
         assert abs(has["since"] - time.time()) < LIMIT
         ours, strange = found[1]["processes"]
         assert (ours["pid"], ours["is_leased"], ours["memory"]) == (mine, False, 4000 << 20)
-        assert "pytest" in ours["command"]
+        assert "python" in ours["command"]
         assert (strange["user"], strange["command"]) == ("", "")
         text = project.succeed("gpu").out
         assert "held but idle" in text
@@ -153,7 +153,7 @@ def test_a_refusal_says_who_has_them(project: Project) -> None:
     with running(project, "sleep", "60", gpus=4):
         result = project.envkit("run", "--gpus", "1", "--", "true")
     assert result.code == 3
-    assert "no GPU free; 0: root (sleep 60, " in result.err
+    assert "no GPU free; 0,1,2,3: root (sleep 60, " in result.err
     assert "--wait" in result.err
 
 
@@ -173,14 +173,14 @@ def test_waiting_in_turn(project: Project) -> None:
         holder.kill()
         out, err = waiting.communicate(timeout=LIMIT)
         assert (waiting.returncode, out) == (0, b"in\n")
-        assert b"Waiting for 1 GPU: no GPU free; 0: root (sleep 60" in err
+        assert b"Waiting for 1 GPU: no GPU free; 0,1,2,3: root (sleep 60" in err
 
 
 def test_waiting_in_vain(project: Project) -> None:
     with running(project, "sleep", "60", gpus=4):
         result = project.envkit("run", "--gpus", "1", "--wait", "1s", "--", "true")
     assert result.code == 3
-    assert "That took longer than 1s" in result.err
+    assert "--wait is 1s." in result.err
 
 
 def test_waiting_can_be_interrupted(project: Project) -> None:
@@ -200,7 +200,7 @@ def test_somebodys_unleased_work_is_passed_over(project: Project, driver: Nvml) 
     command = ("run", "--gpus", "1", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     assert project.succeed(*command).out == "1\n"
     result = project.envkit("run", "--gpus", "2", "--", "true")
-    assert "1 of 2 GPUs free; 0: in use without a lease" in result.err
+    assert "1 of 2 GPUs free; 0: in use by " in result.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])

@@ -68,7 +68,7 @@ def main(job: dict[str, Any]) -> None:
         wanted = chance.randint(1, job["wanted"])
         wish = Wish(Holder.this(["lessee"], ""), wanted, tuple(job["uuids"]))
         folder = Folder(Path(job["leases"]), is_shared=True)
-        with Leases(folder, is_busy=lambda _: False, is_running=lambda _: False) as leases:
+        with Leases(folder, user_of=lambda _: "", is_running=lambda _: False) as leases:
             if job["queued"]:
                 leases.enter_queue(wish)
             while not isinstance(lease := leases.take(wish), Lease):
