@@ -1,4 +1,4 @@
-"""The only place that starts processes, but for `replacement`, which becomes another."""
+"""The only place that starts processes, but for `foreground`, which takes no output."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from envkit import refusals
 from envkit.errors import EnvkitError, MissingError, ToolError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 T = TypeVar("T")
 
 # How long a child that was asked to stop may take, in seconds, before it is killed.
 _GRACE = 3.0
-
-# What the keys of a terminal send to all processes in it.
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 _children: set[_Child] = set()
 
@@ -124,42 +118,6 @@ def _ending(ended: Completed | _Child) -> str:
     """Return how a program ended that has nothing to say of it."""
     code = ended.returncode
     return f": ended by signal {-code}" if code < 0 else f": exit code {code}"
-
-
-def attend(command: Sequence[str], *, env: Mapping[str, str]) -> int:
-    """Run a program in the foreground, with this one's terminal, and return its exit code.
-
-    What a terminal sends, it sends to both, and the program alone heeds it; what others ask this
-    process to do, it is asked to.
-
-    Returns:
-        Its exit code, or as shells have it 128 and the number of the signal that ended it.
-
-    Raises:
-        MissingError: the program is not there or may not be executed.
-    """
-    import subprocess
-
-    child: subprocess.Popen[bytes] | None = None
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        # What a terminal sends has been sent to the program as well.
-        if child and number not in _FROM_TERMINAL:
-            child.send_signal(number)
-
-    for number in (*_FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP):
-        # A handler, unlike being ignored, does not outlast the program's start (execve(2)).
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, pass_on)
-    try:
-        # What is to be inherited says so.
-        child = subprocess.Popen(list(command), env=dict(env), close_fds=False)
-    except FileNotFoundError:
-        raise MissingError(f"{command[0]}: no such command") from None
-    except OSError as error:
-        raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
-    code = child.wait()
-    return 128 - code if code < 0 else code
 
 
 def detach(command: Sequence[str], *, env: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ LAYERS = (
         "tar",
         "versions",
     },
-    {"overrides", "refusals", "replacement", "running"},
+    {"foreground", "overrides", "refusals", "running"},
     {"errors"},
 )
 
@@ -145,7 +145,7 @@ def test_only_the_command_line_talks(module: str) -> None:
     assert TALKING_MODULES & {name.partition(".")[0] for name in _imports(tree)} == set()
 
 
-@pytest.mark.parametrize("module", sorted({*MODULES} - {"process", "replacement"}))
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"process", "foreground"}))
 def test_only_one_module_starts_processes(module: str) -> None:
     tree = MODULES[module]
     used = {name for name in (*_uses(tree), *_imports(tree)) if name.startswith(STARTING)}

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from envkit import process, replacement
+from envkit import foreground, process
 from envkit.cli.output import Output, answer
 from envkit.config import GpuOptions
 from envkit.errors import UsageError
@@ -60,7 +60,7 @@ def run(
     )
     environ = visibility.without_own(os.environ)
     if not detach:
-        replacement.replace(job.attached(), environ)
+        foreground.replace(job.attached(), environ)
     submission, script = job.detached()
     done = process.check(submission, what="Slurm did not take the job", stdin=script, env=environ)
     number = done.stdout.strip().partition(";")[0]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from envkit import process, replacement
+from envkit import foreground
 from envkit.cli.building import request_here
 from envkit.cli.gpus import Granting
 from envkit.cli.output import Output
@@ -54,7 +54,7 @@ def run(
     given = _gpus(command, request.project, asked, output)
     words = [*docker, *mounted, *given.options, image.id, *command]
     if given.lease is None:
-        replacement.replace(words, os.environ)
+        foreground.replace(words, os.environ)
     return _attended(words, given.lease, given.holder)
 
 
@@ -81,7 +81,7 @@ def _attended(words: Sequence[str], lease: Lease, holder: Holder) -> int:
     runs is left to be asked only where this process, or Docker's, was killed.
     """
     lease.hand_on()
-    code = process.attend(words, env=os.environ)
+    code = foreground.attend(words, os.environ)
     if holder.container and not containers.is_running(holder.container):
         lease.rewrite(holder._replace(container=None))
     return code

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from envkit import project, replacement
+from envkit import foreground, project
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
 from envkit.environment import activation, quick, stamp
@@ -56,7 +56,7 @@ def run_here(asked: GpuOptions, command: tuple[str, ...], output: Output) -> NoR
     environ = activation.environment(str(found.environment), os.environ)
     if command[0].endswith(".py") and Path(command[0]).is_file():
         command = ("python", *command)
-    replacement.replace(command, granted(found, asked, environ, command, output))
+    foreground.replace(command, granted(found, asked, environ, command, output))
 
 
 def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
@@ -79,7 +79,7 @@ def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
     environ = granted(found, asked, os.environ, ("shell",), output, leasing=asked.is_explicit)
     command, environ = activation.shell(location, environ)
     output.say(f"A shell in {location}; `exit` leaves it")
-    replacement.replace(command, environ)
+    foreground.replace(command, environ)
 
 
 def ready_project(output: Output) -> Project:

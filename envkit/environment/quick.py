@@ -7,7 +7,7 @@ import os
 
 from envkit.environment import activation, stamp
 from envkit.errors import MissingError
-from envkit.replacement import replace
+from envkit.foreground import replace
 
 
 def install() -> str | None:

@@ -1,6 +1,7 @@
 """Shells in which an environment is active, and what Python itself reads at its start."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -57,11 +58,11 @@ def test_activation_says_how_to_get_one(project: Project) -> None:
 def test_a_shell_has_a_lease_if_it_asks_for_one(project: Project) -> None:
     configure(project, "count = 2")
     for options, expected in ((("--gpus", "1"), "0"), ((), "")):
-        command = [sys.executable, "-m", "envkit", "shell", *options]
-        typed = f"printf 'echo seen:$CUDA_VISIBLE_DEVICES:; exit 3\\n' | {' '.join(command)}"
+        envkit = " ".join([sys.executable, "-m", "envkit", "shell", *options])
+        typed = f"printf 'echo seen: $CUDA_VISIBLE_DEVICES :\\nexit 3\\n' | {envkit}"
         result = project.call(["sh", "-c", typed], env={"SHELL": "/bin/sh"})
         assert result.code == 3
-        assert f"seen:{expected}:" in result.out
+        assert re.search(f"seen: {expected} ?:", result.out), result.text
 
 
 def test_both_forms_of_what_python_reads_at_its_start(project: Project) -> None:
@@ -79,3 +80,93 @@ def test_both_forms_of_what_python_reads_at_its_start(project: Project) -> None:
     assert json.loads(project.python(code)) == "1"
     names = sorted(path.name for path in project.site.glob("*.pth"))
     assert names[0] == pth.name
+
+
+@pytest.fixture
+def other(project: Project) -> Project:
+    """A second project on the same machine, which sees another GPU."""
+    made = project.machine.project("other")
+    made.lock("alpha-1.0")
+    configure(made, "devices = [3]")
+    return made
+
+
+def in_turn(shell: str, *projects: Project) -> dict[str, str]:
+    """Return the variables in a shell in which environments were activated one over the other."""
+    suffix = {"fish": ".fish", "csh": ".csh"}.get(shell, "")
+    source = "." if shell == "sh" else "source"
+    lines = [f"{source} {one.venv}/bin/activate{suffix}" for one in projects]
+    show = SHOW.replace("'", '"')
+    lines.append(f"{sys.executable} -I -c '{show}'\n")
+    result = projects[-1].call([shell, "-c", "\n".join(lines)])
+    assert result.code == 0, result.text
+    return {str(name): str(value) for name, value in result.json.items()}
+
+
+SEEN_BY_OTHER = {"CUDA_VISIBLE_DEVICES": "3", "HIP_VISIBLE_DEVICES": "3", **ORDER}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "csh"])
+@pytest.mark.parametrize("settings", ['devices = ["GPU-00000001"]', "count = 1"])
+def test_another_environment_over_it(
+    project: Project, other: Project, shell: str, settings: str
+) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
+    configure(project, settings)
+    assert in_turn(shell, project, other) == SEEN_BY_OTHER
+
+
+def test_another_environment_in_a_shell_within(project: Project, other: Project) -> None:
+    configure(project, "memory_growth = true\ncount = 1")
+    inner = f'. {other.venv}/bin/activate; {sys.executable} -I -c "$SHOW"'
+    text = f". {project.venv}/bin/activate; sh -c '{inner}'"
+    result = project.call(["sh", "-c", text], env={"SHOW": SHOW})
+    assert result.json == SEEN_BY_OTHER
+    # Likewise by its Python, and by `envkit run`.
+    python, envkit = f"{other.venv}/bin/python", f"{sys.executable} -m envkit run -- python"
+    for program in (python, envkit):
+        text = f'. {project.venv}/bin/activate; cd {other.root}; {program} -c "$SHOW"'
+        result = project.call(["sh", "-c", text], env={"SHOW": SHOW})
+        assert result.json == SEEN_BY_OTHER, program
+
+
+def test_what_was_set_before_is_as_before(project: Project) -> None:
+    configure(project, "devices = [2]")
+    show = f'{sys.executable} -I -c "$SHOW"'
+    text = f". {project.venv}/bin/activate; {show}; deactivate; {show}"
+    before = {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+    result = project.call(["sh", "-c", text], env={"SHOW": SHOW, **before})
+    within, after = map(json.loads, result.out.splitlines())
+    # A list of numbers comes with the order that they count in.
+    assert (within["CUDA_VISIBLE_DEVICES"], within["CUDA_DEVICE_ORDER"]) == ("2", "PCI_BUS_ID")
+    assert after == before
+    text = f". {project.venv}/bin/activate; export CUDA_VISIBLE_DEVICES=1; deactivate; {show}"
+    assert project.call(["sh", "-c", text], env={"SHOW": SHOW}).json == {
+        "CUDA_VISIBLE_DEVICES": "1"
+    }
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "csh"])
+def test_every_shell_of_envkits_obeys(project: Project, shell: str) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell}")
+    for settings, options, expected in (
+        ("devices = [2]", "", "2"),
+        ("count = 1", "", ""),
+        ("devices = [2]", "--devices 1", "1"),
+    ):
+        configure(project, settings)
+        envkit = f"{sys.executable} -m envkit shell {options}"
+        typed = f"printf 'echo seen: $CUDA_VISIBLE_DEVICES :\\nexit 3\\n' | {envkit}"
+        result = project.call(["sh", "-c", typed], env={"SHELL": program})
+        assert re.search(f"seen: {expected} ?:", result.out), (settings, options, result.text)
+
+
+def test_shells_that_stop_at_whatever_is_unset(project: Project) -> None:
+    configure(project, "devices = [2]")
+    for shell in ("bash -eu", "dash -eu"):
+        text = f". {project.venv}/bin/activate; echo $CUDA_VISIBLE_DEVICES; deactivate; echo out"
+        result = project.call([*shell.split(), "-c", text])
+        assert (result.code, result.out) == (0, "2\nout\n"), result.text

@@ -118,6 +118,26 @@ def test_a_lease_is_of_what_is_visible_by_hand(project: Project) -> None:
     assert "1 GPU wanted, but 0 of this machine's 4 can be had" in result.err
 
 
+def test_what_is_set_by_hand_for_rocm_stays(project: Project) -> None:
+    configure(project, "count = 1\nmemory_growth = true")
+    by_hand = {"HIP_VISIBLE_DEVICES": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "false"}
+    found = run(project, env=by_hand)
+    assert found["CUDA_VISIBLE_DEVICES"] == "0"
+    assert found.items() >= by_hand.items()
+    found = bare(project, by_hand)
+    assert found["CUDA_VISIBLE_DEVICES"] == ""
+    assert found.items() >= by_hand.items()
+
+
+@pytest.mark.parametrize("settings", [f'devices = ["{uuid(2)}"]', "devices = [2]", "count = 1"])
+def test_an_order_that_is_set_by_hand(project: Project, settings: str) -> None:
+    configure(project, settings)
+    found = run(project, env={"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})
+    mask, order = found["CUDA_VISIBLE_DEVICES"], found["CUDA_DEVICE_ORDER"]
+    # Numbers come with the order that they count in; names are right in any.
+    assert (mask.isdecimal(), order) in ((True, "PCI_BUS_ID"), (False, "FASTEST_FIRST"))
+
+
 def test_numbers_that_may_mean_others(project: Project, driver: Nvml) -> None:
     first, second = gpus(2)
     driver.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, name="Another")])
@@ -131,6 +151,9 @@ def test_numbers_that_may_mean_others(project: Project, driver: Nvml) -> None:
 def test_a_schedulers_mask_is_respected_and_no_lease_taken(project: Project) -> None:
     configure(project, "count = 2")
     job = {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "3"}
+    result = project.envkit("run", "--gpus", "2", "--", "true", env=job)
+    assert (result.code, "Slurm gave this job 1" in result.err) == (2, True)
+    assert run(project, "--gpus", "0", env=job) == {**NOTHING, **ORDER}
     for found in (run(project, env=job), run(project, "--gpus", "1", env=job), bare(project, job)):
         assert found == {"CUDA_VISIBLE_DEVICES": "3", **ORDER}
     assert bare(project, {"SLURM_JOB_ID": "7"}) == ORDER
@@ -141,8 +164,13 @@ def test_the_command_line_stands_above_all(project: Project) -> None:
     by_hand = {"CUDA_VISIBLE_DEVICES": "1"}
     assert run(project, "--gpus", "0", env=by_hand) == {**NOTHING, **ORDER}
     assert leased(run(project, "--gpus", "1", "--devices", "3,2")) == [uuid(3)]
+    assert leased(run(project, "--devices", "3,2", env=by_hand)) == [uuid(3), uuid(2)]
     configure(project, "devices = [0]")
     assert run(project, "--devices", "2", env=by_hand)["CUDA_VISIBLE_DEVICES"] == "2"
+    configure(project, "count = 0")
+    assert leased(run(project, "--devices", "2")) == [uuid(2)]
+    result = project.envkit("run", "--devices", "9", "--", "true")
+    assert (result.code, "There is no GPU 9 here" in result.err) == (2, True)
 
 
 def test_other_settings_are_a_difference(project: Project) -> None:
@@ -216,8 +244,19 @@ def test_a_device_that_is_not_there(project: Project) -> None:
     assert "0, 1, 2, 3" in result.err
 
 
+def test_a_device_that_is_named_twice(project: Project) -> None:
+    configure(project, f'count = 2\ndevices = ["GPU-00000002", "{uuid(2)}"]')
+    result = project.envkit("run", "--", "true")
+    assert (result.code, "named already" in result.err) == (2, True)
+
+
 @pytest.mark.parametrize(
-    "options", [("--gpus", "x"), ("--gpus", "-1"), ("--devices", "0,GPU-1"), ("--wait", "soon")]
+    "options",
+    [
+        *(("--gpus", "x"), ("--gpus", "-1"), ("--gpus", "9" * 5000), ("--gpu", "1")),
+        *(("--devices", "0,GPU-1"), ("--devices", "GPU-1,MIG-1"), ("--devices", "9" * 5000)),
+        *(("--wait", "soon"), ("--wait", "1e308d"), ("--wait", "1h")),
+    ],
 )
 def test_options_that_mean_nothing(project: Project, options: tuple[str, str]) -> None:
     assert project.envkit("run", *options, "--", "true").code == 2

@@ -157,12 +157,14 @@ def test_a_container_that_outlives_its_command(
         cwd=project.root,
         env=project.machine.environ,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
     ) as client:
         until = time.monotonic() + 60
         while not (found := offering_engine.ask("ps", "-q", "--filter", f"label={LABEL}")):
             assert time.monotonic() < until
             time.sleep(0.05)
-        os.kill(client.pid, signal.SIGKILL)
+        # With Docker's own command, which has inherited the lease.
+        os.killpg(client.pid, signal.SIGKILL)
         client.wait()
     (held,) = [
         one for one in project.succeed("gpu", "--json").json["gpus"] if one["state"] != "free"
@@ -173,6 +175,36 @@ def test_a_container_that_outlives_its_command(
     offering_engine.ask("rm", "--force", found)
     assert given(seen(project, "--gpus", "1")) == [uuid(3)]
     assert images.idle(offering_engine)
+
+
+def test_a_container_that_has_ended_leaves_nothing_to_be_asked(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine], leases: Path
+) -> None:
+    project = built(machine_of(offering_engine))
+    result = project.envkit("run", "--image", "--gpus", "1", "--", "sh", "-c", "exit 7")
+    assert result.code == 7
+    # Whoever may not ask the engine need not.
+    assert json.loads((leases / uuid(3)).read_text().splitlines()[0])["container"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_container_is_asked_to_end(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine], number: signal.Signals
+) -> None:
+    project = built(machine_of(offering_engine))
+
+    def when() -> None:
+        until = time.monotonic() + 60
+        while not offering_engine.ask("ps", "-q", "--filter", f"label={LABEL}"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    arguments = ("run", "--image", "--gpus", "1", "--", "sh", "-c", "exec sleep 60")
+    result = project.stopped(*arguments, when=when, number=number)
+    assert result.code == 128 + number
+    assert images.idle(offering_engine)
+    states = [one["state"] for one in project.succeed("gpu", "--json").json["gpus"]]
+    assert states == ["free"] * 4
 
 
 def test_an_engine_without_any_of_it(

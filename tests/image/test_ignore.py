@@ -2,8 +2,7 @@
 
 import os
 import posixpath
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from envkit.contexts.walk import walk
 from envkit.errors import UsageError
 from tests.support import builder
 from tests.support.builder import Builder
+from tests.support.engines import Engine
 
 # What a builder is always sent.
 BUILD_FILES = {"Dockerfile", ".dockerignore"}
@@ -52,16 +52,9 @@ def docker() -> Iterator[Builder]:
 
 
 @pytest.fixture(scope="module")
-def buildkit() -> dict[str, str]:
+def buildkit(engine: Engine) -> Mapping[str, str]:
     """Variables with which `docker buildx` finds an engine."""
-    environ = dict(os.environ)
-    program = builder.cli() or "docker"
-    for command in (["version"], ["buildx", "version"]):
-        try:
-            subprocess.run([program, *command], env=environ, capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("no engine, or no buildx, here")
-    return environ
+    return {**os.environ, **engine.environ}
 
 
 def write(root: Path, *lines: str) -> ignore.Rules:
@@ -147,7 +140,7 @@ def test_no_folder_is_passed_over_that_has_something_to_keep(tree: Path, lines: 
 @settings(max_examples=15)
 @given(lines=st.one_of(LINES, WILD_LINES))
 def test_what_is_kept_is_what_buildkit_copies(
-    tree: Path, buildkit: dict[str, str], lines: list[str]
+    tree: Path, buildkit: Mapping[str, str], lines: list[str]
 ) -> None:
     rules = write(tree, *lines)
     assert kept(tree, rules) == builder.copied(tree, buildkit) - BUILD_FILES
@@ -179,7 +172,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("lines", GOLDEN.values(), ids=GOLDEN)
 def test_golden_cases_are_as_in_buildkit(
-    tree: Path, buildkit: dict[str, str], lines: list[str]
+    tree: Path, buildkit: Mapping[str, str], lines: list[str]
 ) -> None:
     rules = write(tree, *lines)
     assert kept(tree, rules) == builder.copied(tree, buildkit) - BUILD_FILES

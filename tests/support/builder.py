@@ -121,7 +121,7 @@ def copied(root: Path, environ: Mapping[str, str]) -> set[str]:
     Raises:
         AssertionError: it refuses.
     """
-    program = cli()
+    program = shutil.which("docker", path=environ["PATH"])
     assert program, "no docker here"
     with tempfile.TemporaryDirectory(prefix="copied-") as folder:
         target = Path(folder, "copied.tar")

@@ -1,0 +1,70 @@
+"""Programs that have this process's terminal: one that takes its place, or that it waits for.
+
+A module of its own since the first is needed before anything else is.
+"""
+
+import os
+
+from envkit.errors import MissingError
+
+# For a type checker only, which takes longer to import than all else that `run` needs.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+    from typing import NoReturn
+
+
+def replace(command: "Sequence[str]", env: "Mapping[str, str]") -> "NoReturn":
+    """Become another program, so that signals, terminal and exit code are its own.
+
+    Raises:
+        MissingError: the program is not there or may not be executed.
+    """
+    try:
+        os.execvpe(command[0], list(command), dict(env))  # noqa: S606
+    except (OSError, ValueError) as error:
+        raise _missing(command[0], error) from None
+
+
+def attend(command: "Sequence[str]", env: "Mapping[str, str]") -> int:
+    """Run a program in the foreground, with this one's terminal, and return its exit code.
+
+    What a terminal sends, it sends to both, and the program alone heeds it; what others ask this
+    process to do, it is asked to.
+
+    Returns:
+        Its exit code, or as shells have it 128 and the number of the signal that ended it.
+
+    Raises:
+        MissingError: the program is not there or may not be executed.
+    """
+    import signal
+    import subprocess
+
+    from_terminal = (signal.SIGINT, signal.SIGQUIT)
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _frame: "FrameType | None") -> None:
+        # What a terminal sends has been sent to the program as well.
+        if child and number not in from_terminal:
+            child.send_signal(number)
+
+    for number in (*from_terminal, signal.SIGTERM, signal.SIGHUP):
+        # A handler, unlike being ignored, does not outlast the program's start (execve(2)).
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, pass_on)
+    try:
+        # What is to be inherited says so.
+        child = subprocess.Popen(list(command), env=dict(env), close_fds=False)
+    except (OSError, ValueError) as error:
+        raise _missing(command[0], error) from None
+    code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+def _missing(name: str, error: "OSError | ValueError") -> MissingError:
+    """Return why a program cannot be run; a ValueError means that none can have such a name."""
+    if isinstance(error, ValueError | FileNotFoundError):
+        return MissingError(f"{name or repr('')}: no such command")
+    return MissingError(f"{name}: cannot be executed: {error.strerror}")
