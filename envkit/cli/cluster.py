@@ -10,7 +10,7 @@ from envkit import foreground, process
 from envkit.cli.output import Output, answer
 from envkit.config import GpuOptions
 from envkit.errors import UsageError
-from envkit.gpu import visibility
+from envkit.gpu import variables
 from envkit.locks import compiler
 from envkit.project import Project
 from envkit.slurm import Job
@@ -58,7 +58,7 @@ def run(
         gpus=gpus.count or 0,
         options=options,
     )
-    environ = visibility.without_own(os.environ)
+    environ = variables.without_own(os.environ)
     if not detach:
         foreground.replace(job.attached(), environ)
     submission, script = job.detached()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from envkit.cli.output import Output
 from envkit.config import Count, GpuOptions
 from envkit.errors import MissingError, UsageError
-from envkit.gpu import folder, masks, visibility
+from envkit.gpu import choice, folder, masks, variables
 from envkit.gpu.containers import is_running
 from envkit.gpu.devices import Driver, Gpu, NoDriverError
 from envkit.gpu.holders import Holder
@@ -77,14 +77,14 @@ class Granting:
             self._refuse_waiting()
             return self._with(self._fixed_variables())
         if config.count == 0:
-            return self._with(visibility.hidden_variables(config))
+            return self._with(variables.hidden_variables(config))
         return self._leased(config.count, holder)
 
     def grant_nothing(self) -> Granted:
         """Return what a command gets that takes no lease, whatever the settings say."""
         if self._is_leased():
             return Granted(self._environ)
-        return self._with(visibility.project_variables(self._config))
+        return self._with(variables.project_variables(self._config))
 
     def grant_container(self, holder: Holder) -> Granted:
         """Return what a command in a container gets, whose GPUs go by their UUIDs.
@@ -99,10 +99,10 @@ class Granting:
         if self._is_leased():
             environ = self._environ
             none = self._asked.count == 0
-            return self._seen(lambda gpus: () if none else visibility.leased(environ, gpus))
+            return self._seen(lambda gpus: () if none else choice.leased(environ, gpus))
         environ = self._environ
         if masks.is_scheduled(environ) and self._asked.count != 0:
-            return self._seen(lambda gpus: visibility.scheduled(environ, gpus))
+            return self._seen(lambda gpus: choice.scheduled(environ, gpus))
         if config.count:
             return self._leased(config.count, holder)
         self._refuse_waiting()
@@ -115,15 +115,15 @@ class Granting:
 
         What a lease that is over, or another project, has set is not anybody's will.
         """
-        uuids = self._environ.get(visibility.LEASE)
+        uuids = self._environ.get(variables.LEASE)
         if uuids is not None and are_ours(self._folder, uuids.split(",")):
             if self._asked.is_explicit and self._asked.count != 0:
                 raise UsageError(
                     f"This is within a lease already, of {uuids}", "Leave --gpus and --devices out."
                 )
             return True
-        environ = visibility.without_own(self._environ)
-        environ.pop(visibility.LEASE, None)
+        environ = variables.without_own(self._environ)
+        environ.pop(variables.LEASE, None)
         self._environ = environ
         return False
 
@@ -131,7 +131,7 @@ class Granting:
         """Return what a command gets in an allocation of a scheduler's."""
         if self._asked.count == 0:
             return self._hidden()
-        number = visibility.scheduled_count(self._environ)
+        number = variables.scheduled_count(self._environ)
         if isinstance(self._asked.count, int) and number not in (None, self._asked.count):
             raise UsageError(
                 f"{counted(self._asked.count, 'GPU')} wanted, but Slurm gave this job {number}",
@@ -139,12 +139,12 @@ class Granting:
             )
         if self._asked.devices is not None:
             self._output.warn("Slurm has chosen the GPUs of this job: --devices is not heeded")
-        return self._with(visibility.project_variables(self._config))
+        return self._with(variables.project_variables(self._config))
 
     def _hidden(self) -> Granted:
         environ = _without_masks(self._environ)
-        environ.pop(visibility.LEASE, None)
-        return Granted(self._with_own(environ, visibility.hidden_variables(self._config)))
+        environ.pop(variables.LEASE, None)
+        return Granted(self._with_own(environ, variables.hidden_variables(self._config)))
 
     def _refuse_waiting(self) -> None:
         if self._asked.wait is not None:
@@ -160,7 +160,7 @@ class Granting:
         return Granted(self._with_own(environ, masks.added(environ, wanted)))
 
     def _with_own(self, environ: Mapping[str, str], wanted: Mapping[str, str]) -> Mapping[str, str]:
-        return visibility.with_own(environ, wanted, self._environment)
+        return variables.with_own(environ, wanted, self._environment)
 
     def _seen(self, choose: Callable[[Sequence[Gpu]], tuple[Gpu, ...]]) -> Granted:
         with Driver() as driver:
@@ -169,7 +169,7 @@ class Granting:
     def _candidates(self, number: Count, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
         by_hand = self._by_hand
         order = self._environ.get(masks.ORDER, "")
-        return visibility.candidates(self._config, number, gpus, by_hand, order)
+        return choice.candidates(self._config, number, gpus, by_hand, order)
 
     @property
     def _by_hand(self) -> str | None:
@@ -190,10 +190,10 @@ class Granting:
             # be wrong.
             with contextlib.suppress(NoDriverError), Driver() as driver:
                 gpus = driver.gpus()
-                named = visibility.candidates(config, 1, gpus, None, config.order)
+                named = choice.candidates(config, 1, gpus, None, config.order)
                 order = config.order if by_index else self._order
-                return visibility.chosen_variables(config, named, gpus, order)
-        return visibility.project_variables(config)
+                return variables.chosen_variables(config, named, gpus, order)
+        return variables.project_variables(config)
 
     def _leased(self, number: Count, holder: Holder) -> Granted:
         try:
@@ -203,12 +203,12 @@ class Granting:
             if self._asked.count is not None:
                 raise NoDriverError(error.message, "`--gpus 0` runs it without GPUs.") from None
             self._output.say(f"{error.message}: running without GPUs")
-            return self._with(visibility.hidden_variables(self._config))
+            return self._with(variables.hidden_variables(self._config))
 
     def _lease(self, driver: Driver, number: Count, holder: Holder) -> Granted:
         gpus = driver.gpus()
         found = self._candidates(number, gpus)
-        wanted = visibility.number_of(number, found, gpus, self._narrowed())
+        wanted = choice.number_of(number, found, gpus, self._narrowed())
         by_uuid = {gpu.uuid: gpu for gpu in found}
         wish = Wish(holder, wanted, tuple(by_uuid))
         with Leases(
@@ -218,10 +218,10 @@ class Granting:
         ) as leases:
             lease = self._wait(leases, wish, by_uuid)
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
-        variables = visibility.chosen_variables(self._config, taken, gpus, self._order)
+        seen = variables.chosen_variables(self._config, taken, gpus, self._order)
         environ = {name: text for name, text in self._environ.items() if name != masks.CUDA}
-        added = {**masks.added(environ, variables), masks.CUDA: variables[masks.CUDA]}
-        environ = {**self._with_own(environ, added), **visibility.lease_variable(taken)}
+        added = {**masks.added(environ, seen), masks.CUDA: seen[masks.CUDA]}
+        environ = {**self._with_own(environ, added), **variables.lease_variable(taken)}
         self._output.detail(f"On lease: {', '.join(_named(gpu) for gpu in taken)}")
         return Granted(environ, taken, lease)
 

@@ -114,15 +114,15 @@ def is_of(config: GpuConfig, sources: Iterable[str]) -> bool:
 
 def _settings(config: GpuConfig) -> tuple[Mapping[str, str], Mapping[str, str], str]:
     """Return the variables that say what may be seen, those that say more, what a shell says."""
-    from envkit.gpu import masks, visibility
+    from envkit.gpu import masks, variables
 
-    variables = visibility.project_variables(config)
+    every = variables.project_variables(config)
     deciding = {*masks.MASKS}
     # A list of numbers comes with the order that they count in.
     if masks.is_of_indices(config.mask or ""):
         deciding.add(masks.ORDER)
-    seen = {name: value for name, value in variables.items() if name in deciding}
-    used = {name: value for name, value in variables.items() if name not in masks.MASKS}
+    seen = {name: value for name, value in every.items() if name in deciding}
+    used = {name: value for name, value in every.items() if name not in masks.MASKS}
     telling = ""
     if config.count:
         number = "all" if config.count == "all" else counted(config.count, "GPU")

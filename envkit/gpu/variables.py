@@ -1,0 +1,89 @@
+"""The variables of processes that say which GPUs they may see, and who has set them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from envkit.config import GpuConfig
+from envkit.gpu import masks
+from envkit.gpu.devices import Gpu
+
+# Beside each variable that envkit sets there is one of this name with the same value. Where the two
+# differ, or there is no mark, it was set by hand, and stays.
+MARK = "_ENVKIT_SET_"
+
+# For which environment that was, by its folder. What was decided for one is not decided again
+# there, and counts for nothing in another.
+PLACE = "ENVKIT_GPU_ENVIRONMENT"
+
+# The UUIDs of the GPUs that a process has on lease, in the order in which it counts them.
+LEASE = "ENVKIT_GPU_LEASE"
+
+
+def project_variables(config: GpuConfig) -> dict[str, str]:
+    """Return the variables of every process of a project that has no lease; none if nothing is set.
+
+    Args:
+        config: the settings.
+    """
+    return _variables(config, config.mask) if config.is_set else {}
+
+
+def hidden_variables(config: GpuConfig) -> dict[str, str]:
+    """Return the variables of a process that is to see no GPU at all."""
+    return _variables(config, "")
+
+
+def chosen_variables(
+    config: GpuConfig, chosen: Sequence[Gpu], gpus: Sequence[Gpu], order: str
+) -> dict[str, str]:
+    """Return the variables of a process that may see certain GPUs.
+
+    They are named by their indices, which every program understands, where indices are certain.
+
+    Args:
+        config: the settings.
+        chosen: the GPUs, in the order in which the process is to count them.
+        gpus: all of the machine.
+        order: the CUDA_DEVICE_ORDER that the process will have.
+    """
+    certain = order == "PCI_BUS_ID" and not any(gpu.fault for gpu in gpus)
+    by_index = certain and not any(gpu.is_instance for gpu in chosen)
+    mask = ",".join(str(gpu.index) if by_index else gpu.uuid for gpu in chosen)
+    return masks.variables(mask, order=order, memory_growth=config.memory_growth)
+
+
+def lease_variable(leased: Sequence[Gpu]) -> dict[str, str]:
+    """Return the variable that says that a process has GPUs on lease."""
+    return {LEASE: ",".join(gpu.uuid for gpu in leased)}
+
+
+def with_own(
+    environ: Mapping[str, str], added: Mapping[str, str], environment: str
+) -> dict[str, str]:
+    """Return variables with others that envkit sets for an environment, marked as such."""
+    marks = {f"{MARK}{name}": value for name, value in added.items()}
+    return {**environ, **added, **marks, PLACE: environment}
+
+
+def without_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that envkit has set, and that are as it set them."""
+    result = dict(environ)
+    result.pop(PLACE, None)
+    for name in masks.NAMES:
+        own = result.pop(f"{MARK}{name}", None)
+        if own is not None and result.get(name) == own:
+            del result[name]
+    return result
+
+
+def scheduled_count(environ: Mapping[str, str]) -> int | None:
+    """Return how many GPUs a job of Slurm's has; None if it has no list of them."""
+    mask = environ.get(masks.CUDA)
+    if mask is None:
+        return None
+    return sum(1 for one in mask.split(",") if one and one != "NoDevFiles")
+
+
+def _variables(config: GpuConfig, mask: str | None) -> dict[str, str]:
+    return masks.variables(mask, order=config.order, memory_growth=config.memory_growth)
