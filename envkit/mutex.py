@@ -113,7 +113,7 @@ def _place(name: str) -> int:
 
 def _holders(descriptor: int, place: int | None = None) -> str:
     """Return who holds a file, or the byte of it at a place, as far as the kernel tells."""
-    from envkit import running
+    from envkit import procfs
 
     kind = "FLOCK" if place is None else "POSIX"
     inode = os.fstat(descriptor).st_ino
@@ -125,5 +125,5 @@ def _holders(descriptor: int, place: int | None = None) -> str:
         lines = []
     for _, form, _, _, pid, where, start, *_ in lines:
         if form == kind and where.endswith(f":{inode}") and (place is None or int(start) == place):
-            found.append(running.text(int(pid)))
+            found.append(procfs.text(int(pid)))
     return "; ".join(found) or "another process"

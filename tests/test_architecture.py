@@ -39,7 +39,7 @@ LAYERS = (
         "tar",
         "versions",
     },
-    {"foreground", "overrides", "refusals", "running"},
+    {"foreground", "overrides", "procfs", "refusals"},
     {"errors"},
 )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from envkit import foreground
 from envkit.cli.building import request_here
-from envkit.cli.gpus import Granting
+from envkit.cli.granting import Granting
 from envkit.cli.output import Output
 from envkit.config import GpuOptions
 from envkit.engines.connecting import Connecting

@@ -129,7 +129,7 @@ def granted(
     decided = "ENVKIT_GPU_ENVIRONMENT" in environ
     if not (settings.is_set or asked.is_explicit or asked.wait or decided):
         return environ
-    from envkit.cli.gpus import Granting
+    from envkit.cli.granting import Granting
     from envkit.gpu.holders import Holder
 
     granting = Granting(found, asked, environ, output)

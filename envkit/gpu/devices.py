@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar
 
-from envkit import running
+from envkit import procfs
 from envkit.errors import MissingError
 from envkit.gpu.masks import Named
 
@@ -151,7 +151,7 @@ class Driver:
         Where no process is named, as from within a container, much memory in use tells.
         """
         for process in self.processes(gpu) or ():
-            found = running.find(process.pid)
+            found = procfs.find(process.pid)
             # The server of CUDA's Multi-Process Service is there whether or not somebody computes.
             if found is None or os.path.basename(found.words[0]) != _SERVER:
                 return f"{found.user} ({found.command})" if found else "somebody"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from envkit import running
+from envkit import procfs
 from envkit.quantities import age_text
 
 # More than this many bytes are not read: who wrote them was no envkit.
@@ -67,12 +67,12 @@ class Holder(NamedTuple):
     @property
     def user(self) -> str:
         """The name of the user whose it is."""
-        return running.user_name(self.uid)
+        return procfs.user_name(self.uid)
 
     @property
-    def process(self) -> running.Running | None:
+    def process(self) -> procfs.Running | None:
         """Its first process; None if that has ended, whichever has its id by now."""
-        found = running.find(self.pid)
+        found = procfs.find(self.pid)
         return found if found and found.uid == self.uid and found.since <= self.since + 1 else None
 
     @property
@@ -97,7 +97,7 @@ def program(command: Sequence[str]) -> str:
     script = command[1] if len(command) > 1 else ""
     is_script = script and not script.startswith("-") and "=" not in script
     shown = f"{name} {os.path.basename(script)}" if is_script and _RUNNERS.fullmatch(name) else name
-    return running.one_line(shown)
+    return procfs.one_line(shown)
 
 
 def write(descriptor: int, line: bytes, place: int = 0) -> None:
@@ -138,4 +138,4 @@ def parse(values: dict[str, Any]) -> Holder | None:
 
 def _text(value: object) -> str:
     """Return a text that every terminal and every JSON can have."""
-    return running.one_line(str(value)).encode("utf-8", "replace").decode()
+    return procfs.one_line(str(value)).encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from envkit import running
+from envkit import procfs
 from envkit.gpu import claims, holders
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
@@ -264,7 +264,7 @@ def _is_ours(folder: Folder, uuid: str) -> bool:
             return False
         known = holders.parse(holders.read(descriptor))
         first = known.process if known else None
-        started = first is not None and first.pid in running.ancestry(os.getpid())
+        started = first is not None and first.pid in procfs.ancestry(os.getpid())
         return started or _has_open(os.fstat(descriptor), but=descriptor)
     finally:
         os.close(descriptor)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from envkit import running
+from envkit import procfs
 from envkit.gpu.devices import Driver, Gpu, Load, Process
 from envkit.gpu.holders import Holder
 
@@ -83,7 +83,7 @@ def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf | None) -> Entry:
 
 
 def _user(process: Process, holder: Holder | None) -> User:
-    found = running.find(process.pid)
+    found = procfs.find(process.pid)
     return User(
         pid=process.pid,
         user=found.user if found else "",
@@ -93,7 +93,7 @@ def _user(process: Process, holder: Holder | None) -> User:
     )
 
 
-def _belongs(pid: int, found: running.Running | None, holder: Holder) -> bool:
+def _belongs(pid: int, found: procfs.Running | None, holder: Holder) -> bool:
     """Return whether a process works for a holder.
 
     It does if the holder started it. Where whoever started it has ended, or it runs in a container,
@@ -102,4 +102,4 @@ def _belongs(pid: int, found: running.Running | None, holder: Holder) -> bool:
     if found is None or holder.container:
         return True
     first = holder.process
-    return first.pid in running.ancestry(pid) if first else found.uid == holder.uid
+    return first.pid in procfs.ancestry(pid) if first else found.uid == holder.uid

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from envkit import mutex, refusals
 from envkit.errors import EnvkitError, UsageError
-from envkit.running import user_name
+from envkit.procfs import user_name
 from envkit.store import unsynced
 
 
