@@ -26,6 +26,9 @@ _MODULE = "_envkit_gpu"
 _FILE = "000_envkit"
 _TEMPLATE = "gpu_startup.py"
 
+# What stands behind its empty tables, for type checkers: older Pythons know of no better way.
+_NOTE = "# type: ignore[var-annotated]"
+
 # A single line. Byte-code of so small a module is worth less than that nothing in the environment
 # changes when it is first used.
 _PTH = (
@@ -86,8 +89,7 @@ class Visibility(NamedTuple):
     def _module(self) -> str:
         text = _template()
         for name, variables in (("_SEEN", self.seen), ("_USED", self.used)):
-            line = f"{name}: dict[str, str] = "
-            text = text.replace(f"{line}{{}}\n", f"{line}{dict(variables)!r}\n")
+            text = text.replace(f"{name} = {{}}  {_NOTE}\n", f"{name} = {dict(variables)!r}\n")
         return text
 
     def _script(self, name: str, content: bytes) -> bytes:

@@ -3,8 +3,8 @@
 import os
 import sys
 
-_SEEN: dict[str, str] = {}
-_USED: dict[str, str] = {}
+_SEEN = {}  # type: ignore[var-annotated]
+_USED = {}  # type: ignore[var-annotated]
 
 # Beside each variable that envkit sets there is one of this name with the same value, so that it
 # can be told from one that was set by hand; and one that says for which environment that was.
@@ -26,7 +26,9 @@ def apply() -> None:
     wanted = {name: value for name, value in _USED.items() if name not in environ}
     if _CUDA not in environ and "SLURM_JOB_ID" not in environ:
         decided = any(name in environ for name in _ROCM)
-        wanted |= {n: value for n, value in _SEEN.items() if not (decided and n in _ROCM)}
+        for name, value in _SEEN.items():
+            if not (decided and name in _ROCM):
+                wanted[name] = value
     for name, value in wanted.items():
         environ[name] = environ[_MARK + name] = value
     environ[_PLACE] = sys.prefix

@@ -1,0 +1,65 @@
+"""What Python does at its start is what `envkit run` does, for whatever is set before."""
+
+from importlib import resources
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envkit.config import GpuConfig
+from envkit.environment import visibility as parts
+from envkit.environment.skeleton import Skeleton
+from envkit.gpu import masks, variables
+from tests.fuzzing.test_state import PYTHON
+
+HERE = "/project/.venv"
+
+values = st.sampled_from(["", "-1", "0", "0,1", "GPU-1", "PCI_BUS_ID", "FASTEST_FIRST", "true"])
+names = [*masks.NAMES, *(f"{variables.MARK}{name}" for name in masks.NAMES)]
+places = st.sampled_from([HERE, "/other/.venv"])
+environments = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys([*names, variables.LEASE, "SLURM_JOB_ID"], values),
+        variables.PLACE: places,
+    },
+)
+configurations = st.builds(
+    GpuConfig,
+    count=st.none() | st.integers(0, 2),
+    devices=st.none() | st.sampled_from([(), ("0",), ("2", "1"), ("GPU-1",)]),
+    order=st.sampled_from(["PCI_BUS_ID", "FASTEST_FIRST"]),
+    memory_growth=st.none() | st.booleans(),
+    leases=st.none(),
+)
+
+
+def started(config: GpuConfig, environ: dict[str, str]) -> dict[str, str]:
+    """Return the variables that a Python of the environment goes on with."""
+    result = dict(environ)
+    template = resources.files("envkit") / "templates" / "gpu_startup.py"
+    source = template.read_text(encoding="utf-8").replace("import os\nimport sys\n", "")
+    found: dict[str, Any] = {
+        "os": SimpleNamespace(environ=result),
+        "sys": SimpleNamespace(prefix=HERE),
+    }
+    exec(compile(source, "gpu_startup.py", "exec"), found)  # noqa: S102
+    (part,) = parts.of(config, Skeleton("/entry", PYTHON, (("", ""), ("", ""))))
+    found["_SEEN"], found["_USED"] = part.seen, part.used
+    found["apply"]()
+    once = dict(result)
+    found["apply"]()
+    assert result == once
+    return result
+
+
+@given(environments, configurations.filter(lambda config: config.is_set))
+def test_it_is_what_a_run_does(environ: dict[str, str], config: GpuConfig) -> None:
+    found = started(config, environ)
+    if variables.LEASE in environ or environ.get(variables.PLACE) == HERE:
+        assert found == environ
+        return
+    before = variables.without_own(environ)
+    added = masks.added(before, variables.project_variables(config))
+    assert found == variables.with_own(before, added, HERE)
