@@ -34,14 +34,16 @@ def guarded(work: Callable[[], int]) -> int:
     """Do some work of the command line and return the exit code that its outcome means."""
     _raise_on_signals()
     try:
-        return _reported(work)
+        try:
+            return _reported(work)
+        finally:
+            # One that comes before this is done ends up below as well.
+            _ignore_signals()
     except Interrupted as error:
         _ignore_signals()
         _stop_children()
         say(f"\nInterrupted; {str(error) or 'nothing is left half done, and it can be run again'}.")
         return EXIT_INTERRUPTED
-    finally:
-        _ignore_signals()
 
 
 def _reported(work: Callable[[], int]) -> int:

@@ -206,8 +206,12 @@ def _consent(plan: Plan, lacking: Sequence[str], options: _Options) -> None:
 
 
 def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -> None:
-    """Write the inputs, lock them, write the rest; where no lock can be made, take all back."""
+    """Write the inputs, lock them, write the rest; where no lock can be made, take all back.
+
+    Once there is a lock its input stays, whatever comes in between: run again, this goes on.
+    """
     made = _make_folder(root)
+    before = _contents(root, lacking)
     try:
         scaffold.write(root, plan.inputs)
         project = projects.read(root, os.environ)
@@ -218,7 +222,8 @@ def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -
 
             lock_project(project, output, groups=chosen)
     except BaseException:
-        scaffold.undo(root, plan.inputs)
+        if _contents(root, lacking) == before:
+            scaffold.undo(root, plan.inputs)
         for folder in made:
             if not any(folder.iterdir()):
                 folder.rmdir()
@@ -226,6 +231,12 @@ def _carry_out(root: Path, plan: Plan, lacking: Sequence[str], output: Output) -
     scaffold.write(root, plan.rest)
     for step in plan.steps:
         output.say(f"{'Created' if step.before is None else 'Added to'} {step.name}")
+
+
+def _contents(root: Path, names: Sequence[str]) -> list[bytes | None]:
+    """Return what files hold; None for one that is not there."""
+    paths = [root / name for name in names]
+    return [path.read_bytes() if path.is_file() else None for path in paths]
 
 
 def _make_folder(root: Path) -> list[Path]:

@@ -14,10 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from envkit.config import GpuConfig
-from envkit.engines import glance
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
 from envkit.gpu.holders import Container
@@ -60,6 +58,10 @@ def options(
 
 def is_running(container: Container) -> bool:
     """Return whether a container still runs, or may do so as this user is not allowed to know."""
+    from urllib.parse import quote
+
+    from envkit.engines import glance
+
     place = container.engine.removeprefix("unix://")
     if place == container.engine or not os.path.isabs(place):
         return False  # no engine of this machine's, whoever wrote that
