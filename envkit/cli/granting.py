@@ -70,7 +70,7 @@ class Granting:
         """
         config = self._config
         if self._is_leased():
-            return self._hidden() if self._asked.count == 0 else Granted(self._environ)
+            return self._part(holder)
         if masks.is_scheduled(self._environ):
             return self._scheduled()
         if config.count is None:
@@ -97,9 +97,10 @@ class Granting:
         """
         config = self._config
         if self._is_leased():
-            environ = self._environ
-            none = self._asked.count == 0
-            return self._seen(lambda gpus: () if none else choice.leased(environ, gpus))
+            if self._asked.is_explicit:
+                return self._part(holder)
+            leased = self._environ
+            return self._seen(lambda gpus: choice.leased(leased, gpus))
         environ = self._environ
         if masks.is_scheduled(environ) and self._asked.count != 0:
             return self._seen(lambda gpus: choice.scheduled(environ, gpus))
@@ -116,16 +117,24 @@ class Granting:
         What a lease that is over, or another project, has set is not anybody's will.
         """
         uuids = self._environ.get(variables.LEASE)
-        if uuids is not None and are_ours(self._folder, uuids.split(",")):
-            if self._asked.is_explicit and self._asked.count != 0:
-                raise UsageError(
-                    f"This is within a lease already, of {uuids}", "Leave --gpus and --devices out."
-                )
+        depth = variables.depth(self._environ)
+        if uuids is not None and are_ours(self._folder, uuids.split(","), depth):
             return True
-        environ = variables.without_own(self._environ)
-        environ.pop(variables.LEASE, None)
-        self._environ = environ
+        self._environ = variables.without_lease(self._environ)
         return False
+
+    def _part(self, holder: Holder) -> Granted:
+        """Return what a command gets under a lease: that, or such a part of it as is asked for."""
+        if not self._asked.is_explicit:
+            return Granted(self._environ)
+        number = self._asked.count
+        if number is None:
+            number = len(self._asked.devices or ())
+        if number == 0:
+            return self._hidden()
+        self._environ = variables.without_own(self._environ)
+        with Driver() as driver:
+            return self._lease(driver, number, holder, variables.depth(self._environ) + 1)
 
     def _scheduled(self) -> Granted:
         """Return what a command gets in an allocation of a scheduler's."""
@@ -142,8 +151,7 @@ class Granting:
         return self._with(variables.project_variables(self._config))
 
     def _hidden(self) -> Granted:
-        environ = _without_masks(self._environ)
-        environ.pop(variables.LEASE, None)
+        environ = _without_masks(variables.without_lease(self._environ))
         return Granted(self._with_own(environ, variables.hidden_variables(self._config)))
 
     def _refuse_waiting(self) -> None:
@@ -205,23 +213,35 @@ class Granting:
             self._output.say(f"{error.message}: running without GPUs")
             return self._with(variables.hidden_variables(self._config))
 
-    def _lease(self, driver: Driver, number: Count, holder: Holder) -> Granted:
+    def _lease(self, driver: Driver, number: Count, holder: Holder, depth: int = 0) -> Granted:
         gpus = driver.gpus()
-        found = self._candidates(number, gpus)
-        wanted = choice.number_of(number, found, gpus, self._narrowed())
+        outer = choice.leased(self._environ, gpus)
+        if depth:
+            found = choice.part(self._config, self._asked.devices, outer, gpus)
+        else:
+            found = self._candidates(number, gpus)
+        narrowed = f"this lease has {len(outer)}" if depth else self._narrowed()
+        wanted = choice.number_of(number, found, gpus, narrowed)
         by_uuid = {gpu.uuid: gpu for gpu in found}
         wish = Wish(holder, wanted, tuple(by_uuid))
+
+        def user_of(uuid: str) -> str:
+            # What computes under the same lease is no stranger.
+            return "" if depth or uuid not in by_uuid else driver.user(by_uuid[uuid])
+
         with Leases(
             self._folder,
-            user_of=lambda uuid: driver.user(by_uuid[uuid]) if uuid in by_uuid else "",
+            user_of=user_of,
             is_running=is_running,
+            within=[gpu.uuid for gpu in outer],
+            depth=depth,
         ) as leases:
             lease = self._wait(leases, wish, by_uuid)
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
         seen = variables.chosen_variables(self._config, taken, gpus, self._order)
         environ = {name: text for name, text in self._environ.items() if name != masks.CUDA}
         added = {**masks.added(environ, seen), masks.CUDA: seen[masks.CUDA]}
-        environ = {**self._with_own(environ, added), **variables.lease_variable(taken)}
+        environ = {**self._with_own(environ, added), **variables.lease_variables(taken, depth)}
         self._output.detail(f"On lease: {', '.join(_named(gpu) for gpu in taken)}")
         return Granted(environ, taken, lease)
 

@@ -98,6 +98,25 @@ def leased(environ: Mapping[str, str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     return tuple(by_uuid[one] for one in environ.get(LEASE, "").split(",") if one in by_uuid)
 
 
+def part(
+    config: GpuConfig, devices: Sequence[str] | None, outer: Sequence[Gpu], gpus: Sequence[Gpu]
+) -> tuple[Gpu, ...]:
+    """Return the GPUs of a lease of which a run within it can have some.
+
+    Args:
+        config: the settings, with what the command line says above them.
+        devices: those that the command line names; None if it names none.
+        outer: the GPUs of the lease.
+        gpus: all of the machine.
+
+    Raises:
+        UsageError: a device is named that is not there.
+    """
+    if devices is None:
+        return tuple(outer)
+    return tuple(gpu for gpu in _configured(config, gpus) if gpu in outer)
+
+
 def _configured(config: GpuConfig, gpus: Sequence[Gpu]) -> list[Gpu]:
     """Return the devices that the settings name."""
     named = {gpu.uuid: gpu for gpu in gpus if not gpu.fault}

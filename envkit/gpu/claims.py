@@ -29,12 +29,15 @@ def release(descriptor: int, place: int = 0) -> None:
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, place))
 
 
-def is_claimed(descriptor: int, place: int = 0) -> bool:
-    """Return whether another open file has a claim to a place; nothing is changed."""
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, place))
+def is_claimed(descriptor: int, place: int = 0, count: int = 1) -> bool:
+    """Return whether another open file has a claim to a place, or one of so many behind it.
+
+    Nothing is changed.
+    """
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, place, count))
     kind: int = struct.unpack(_FORM, answer)[0]
     return kind != fcntl.F_UNLCK
 
 
-def _request(kind: int, place: int) -> bytes:
-    return struct.pack(_FORM, kind, os.SEEK_SET, place, 1, 0)
+def _request(kind: int, place: int, count: int = 1) -> bytes:
+    return struct.pack(_FORM, kind, os.SEEK_SET, place, count, 0)

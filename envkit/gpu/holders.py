@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from envkit import procfs
 from envkit.quantities import age_text
 
-# More than this many bytes are not read: who wrote them was no envkit.
-_MOST = 1 << 14
+# The bytes of a line at most; where a file has several, so far apart they stand.
+SIZE = 1 << 14
 
 # More characters of a path are not written down.
 _PATH = 500
@@ -109,9 +109,9 @@ def write(descriptor: int, line: bytes, place: int = 0) -> None:
     os.pwrite(descriptor, line, place)
 
 
-def read(descriptor: int, place: int = 0, most: int = _MOST) -> dict[str, Any]:
+def read(descriptor: int, place: int = 0) -> dict[str, Any]:
     """Return what the line at a place of an open file says; nothing if it is damaged."""
-    line, end, _ = os.pread(descriptor, most, place).partition(b"\n")
+    line, end, _ = os.pread(descriptor, SIZE, place).partition(b"\n")
     try:
         values = json.loads(line) if end else {}
     except (ValueError, RecursionError):

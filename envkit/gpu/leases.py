@@ -3,6 +3,9 @@
 Each GPU has a file, named by its UUID, to which whoever has the GPU has a claim. Processes inherit
 it, so that the kernel ends a lease when the last of them ends, and nothing else does. What is taken
 is taken by one process at a time, all or nothing, and who came earlier comes first.
+
+Who has GPUs can give parts of them to what it starts, in the same way: those claim another place of
+the same files.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ IsRunning = Callable[[Container], bool]
 UserOf = Callable[[str], str]
 
 Reason = Literal["held", "busy", "kept"]
+
+# Nobody divides a lease so many times.
+_DEEPEST = 100
 
 _UUID = re.compile(r"(GPU|MIG)-[\w/-]{1,100}", re.ASCII)
 
@@ -54,10 +60,12 @@ class Lease(NamedTuple):
     Attributes:
         uuids: which, in the order that was wished for.
         descriptors: the open files by which they are held.
+        depth: 0, or for a part of another lease one more than that has.
     """
 
     uuids: tuple[str, ...]
     descriptors: tuple[int, ...]
+    depth: int = 0
 
     def hand_on(self) -> None:
         """Let the programs inherit the lease that this process becomes or starts from now on."""
@@ -72,7 +80,7 @@ class Lease(NamedTuple):
         """
         line = holder.encoded()
         for descriptor in self.descriptors:
-            holders.write(descriptor, line)
+            holders.write(descriptor, line, self.depth * holders.SIZE)
 
     def release(self) -> None:
         """Let go of the GPUs, as far as this process is concerned."""
@@ -108,13 +116,23 @@ class Wish(NamedTuple):
 class Leases:
     """The leases of a machine, of which this process takes some."""
 
-    def __init__(self, folder: Folder, *, user_of: UserOf, is_running: IsRunning) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        user_of: UserOf,
+        is_running: IsRunning,
+        within: Sequence[str] = (),
+        depth: int = 0,
+    ) -> None:
         """Open them.
 
         Args:
             folder: where they are kept.
             user_of: asked of GPUs that nobody has a lease of, before one is given away.
             is_running: asked of containers that outlived the command that started them.
+            within: the UUIDs of the lease of which parts are taken; none if whole GPUs are.
+            depth: that of what is taken.
 
         Raises:
             EnvkitError: leases cannot be kept there.
@@ -123,7 +141,8 @@ class Leases:
         self._folder = folder
         self._user_of = user_of
         self._is_running = is_running
-        self._queue = Queue(folder)
+        self._depth = depth
+        self._queue = Queue(folder, f"queue-{file_name(within[0])}") if within else Queue(folder)
 
     def __enter__(self) -> Leases:
         return self
@@ -169,7 +188,7 @@ class Leases:
                     else:
                         taken[uuid] = found
                 if len(taken) == wish.wanted:
-                    lease = Lease(tuple(taken), tuple(taken.values()))
+                    lease = Lease(tuple(taken), tuple(taken.values()), self._depth)
                     lease.rewrite(wish.holder._replace(since=time.time()))
                     return lease
             except BaseException:
@@ -215,8 +234,10 @@ class Leases:
         return descriptor
 
     def _hindrance(self, uuid: str, descriptor: int) -> Hindrance | None:
-        known = holders.parse(holders.read(descriptor))
-        if not claims.claim(descriptor) or _outlives(known, self._is_running):
+        known = holders.parse(holders.read(descriptor, self._depth * holders.SIZE))
+        # A part of a lease outlasts it where who has that does.
+        parts = claims.is_claimed(descriptor, self._depth + 1, _DEEPEST)
+        if parts or not claims.claim(descriptor, self._depth) or _outlives(known, self._is_running):
             return Hindrance(uuid, "held", known)
         user = self._user_of(uuid)
         return Hindrance(uuid, "busy", user=user) if user else None
@@ -235,14 +256,14 @@ def holder_of(
         return None
     try:
         known = holders.parse(holders.read(descriptor))
-        if claims.is_claimed(descriptor):
+        if claims.is_claimed(descriptor, 0, _DEEPEST):
             return known or "unknown"
         return known if _outlives(known, is_running) else None
     finally:
         os.close(descriptor)
 
 
-def are_ours(folder: Folder, uuids: Sequence[str]) -> bool:
+def are_ours(folder: Folder, uuids: Sequence[str], depth: int = 0) -> bool:
     """Return whether this process works under leases of GPUs, having inherited them.
 
     That variables say so proves nothing: they reach further, into a terminal multiplexer's windows
@@ -252,17 +273,17 @@ def are_ours(folder: Folder, uuids: Sequence[str]) -> bool:
     Raises:
         RefusedError: a file cannot be opened.
     """
-    return all(_UUID.fullmatch(uuid) and _is_ours(folder, uuid) for uuid in uuids)
+    return all(_UUID.fullmatch(uuid) and _is_ours(folder, uuid, depth) for uuid in uuids)
 
 
-def _is_ours(folder: Folder, uuid: str) -> bool:
+def _is_ours(folder: Folder, uuid: str, depth: int) -> bool:
     descriptor = folder.open(file_name(uuid), writing=False)
     if descriptor is None:
         return False
     try:
-        if not claims.is_claimed(descriptor):
+        if not claims.is_claimed(descriptor, depth):
             return False
-        known = holders.parse(holders.read(descriptor))
+        known = holders.parse(holders.read(descriptor, depth * holders.SIZE))
         first = known.process if known else None
         started = first is not None and first.pid in procfs.ancestry(os.getpid())
         return started or _has_open(os.fstat(descriptor), but=descriptor)

@@ -20,9 +20,6 @@ from envkit.gpu.holders import Holder
 
 _NAME = "queue"
 
-# The bytes of a record: room for a holder, and the UUIDs of some hundred GPUs.
-_SIZE = 1 << 14
-
 # More cannot wait at once.
 _MOST = 1000
 
@@ -54,13 +51,17 @@ class Waiting(NamedTuple):
 class Queue:
     """The queue, as one process sees it."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, name: str = _NAME) -> None:
         """Open it.
+
+        Args:
+            folder: where it is.
+            name: the file; those who share a lease have one of their own.
 
         Raises:
             RefusedError: this user may not.
         """
-        descriptor = folder.open(_NAME)
+        descriptor = folder.open(name)
         assert descriptor is not None
         self._descriptor = descriptor
         self._place = 0
@@ -125,9 +126,9 @@ class Queue:
             return False
         said = {**own._asdict(), "holder": None, "seen": time.monotonic()}
         line = own.holder.encoded(**said)
-        if len(line) > _SIZE:
+        if len(line) > holders.SIZE:
             return False
-        holders.write(self._descriptor, line, self._place * _SIZE)
+        holders.write(self._descriptor, line, self._place * holders.SIZE)
         return True
 
     def before(self) -> list[Waiting]:
@@ -167,9 +168,9 @@ def waiting(folder: Folder) -> list[Waiting]:
 
 def _records(descriptor: int) -> Iterator[tuple[int, Waiting | None]]:
     """Yield each record that somebody else has: its place, and who it is, if that is told."""
-    for place in range(1, min(os.fstat(descriptor).st_size // _SIZE + 1, _MOST) + 1):
+    for place in range(1, min(os.fstat(descriptor).st_size // holders.SIZE + 1, _MOST) + 1):
         if claims.is_claimed(descriptor, place):
-            yield place, _parsed(holders.read(descriptor, place * _SIZE, _SIZE))
+            yield place, _parsed(holders.read(descriptor, place * holders.SIZE))
 
 
 def _parsed(values: dict[str, Any]) -> Waiting | None:

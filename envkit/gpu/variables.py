@@ -19,6 +19,9 @@ PLACE = "ENVKIT_GPU_ENVIRONMENT"
 # The UUIDs of the GPUs that a process has on lease, in the order in which it counts them.
 LEASE = "ENVKIT_GPU_LEASE"
 
+# How deep it is: 0 or nothing for a lease of whole GPUs, 1 for a part of that, and so on.
+DEPTH = "ENVKIT_GPU_LEASE_DEPTH"
+
 
 def project_variables(config: GpuConfig) -> dict[str, str]:
     """Return the variables of every process of a project that has no lease; none if nothing is set.
@@ -53,9 +56,21 @@ def chosen_variables(
     return masks.variables(mask, order=order, memory_growth=config.memory_growth)
 
 
-def lease_variable(leased: Sequence[Gpu]) -> dict[str, str]:
-    """Return the variable that says that a process has GPUs on lease."""
-    return {LEASE: ",".join(gpu.uuid for gpu in leased)}
+def lease_variables(leased: Sequence[Gpu], depth: int) -> dict[str, str]:
+    """Return the variables that say that a process has GPUs on lease."""
+    return {LEASE: ",".join(gpu.uuid for gpu in leased), DEPTH: str(depth)}
+
+
+def depth(environ: Mapping[str, str]) -> int:
+    """Return how deep the lease is that variables tell of."""
+    said = environ.get(DEPTH, "")
+    return int(said) if said.isdecimal() and len(said) < 3 else 0
+
+
+def without_lease(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that tell of a lease, and what was set for it."""
+    kept = without_own(environ)
+    return {name: value for name, value in kept.items() if name not in (LEASE, DEPTH)}
 
 
 def with_own(
