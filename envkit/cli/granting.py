@@ -192,8 +192,9 @@ class Granting:
     def _fixed_variables(self) -> Mapping[str, str]:
         """Return the variables for the devices that the settings name, whoever else uses them."""
         config = self._config
-        by_index = bool(config.devices) and str((config.devices or ("",))[0]).isdecimal()
-        if config.devices and (not by_index or self._asked.devices is not None):
+        devices = config.devices or ()
+        by_index = bool(devices) and devices[0].isdecimal()
+        if devices and (not by_index or self._asked.devices is not None):
             # Indices are understood by programs that do not know of UUIDs; and what was typed can
             # be wrong.
             with contextlib.suppress(NoDriverError), Driver() as driver:
@@ -208,7 +209,7 @@ class Granting:
             with Driver() as driver:
                 return self._lease(driver, number, holder)
         except NoDriverError as error:
-            if self._asked.count is not None:
+            if self._asked.is_explicit:
                 raise NoDriverError(error.message, "`--gpus 0` runs it without GPUs.") from None
             self._output.say(f"{error.message}: running without GPUs")
             return self._with(variables.hidden_variables(self._config))
@@ -222,8 +223,8 @@ class Granting:
             found = self._candidates(number, gpus)
         narrowed = f"this lease has {len(outer)}" if depth else self._narrowed()
         wanted = choice.number_of(number, found, gpus, narrowed)
-        by_uuid = {gpu.uuid: gpu for gpu in found}
-        wish = Wish(holder, wanted, tuple(by_uuid))
+        by_uuid = {gpu.uuid: gpu for gpu in gpus}
+        wish = Wish(holder, wanted, tuple(gpu.uuid for gpu in found))
 
         def user_of(uuid: str) -> str:
             # What computes under the same lease is no stranger.
