@@ -95,7 +95,7 @@ def _show(output: Output, result: Verification, *, fixed: bool) -> None:
         output.warn(f"The lock could not be compared: {result.reason}")
     elif result.changes:
         output.warn(
-            "The environment is not what the lock and the settings say: run `envkit install`"
+            "The environment is not what the lock says: run `envkit install`"
         )
 
 
