@@ -94,9 +94,7 @@ def _show(output: Output, result: Verification, *, fixed: bool) -> None:
     if result.reason:
         output.warn(f"The lock could not be compared: {result.reason}")
     elif result.changes:
-        output.warn(
-            "The environment is not what the lock says: run `envkit install`"
-        )
+        output.warn("The environment is not what the lock says: run `envkit install`")
 
 
 def _show_entry(output: Output, one: BadEntry) -> None:
