@@ -19,7 +19,8 @@ from tests.support.proxy import Proxy
 
 SCRIPT = Path(__file__).parents[1] / "envkit" / "templates" / "install.sh"
 ALPHA = good()["alpha-1.0"]
-USER = "ada"
+# No digest, in hex, has it in it.
+USER = "zoe"
 # What has to be quoted in an address, and must be hidden in each of its forms.
 PASSWORD = "s3cret:/@%w0rd"
 WRONG = "wr0ng:/@%w0rd"

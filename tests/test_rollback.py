@@ -58,7 +58,7 @@ def test_the_lock_stays_and_is_what_an_install_makes(project: Project) -> None:
     new = state(project)
     assert project.envkit("rollback").code == 0
     result = project.envkit("run", "--", "python", "-c", "")
-    assert "not what the lock says" in result.err
+    assert "not what lock and settings say" in result.err
     assert "Switched back" in project.install().err
     assert state(project) == new
 
