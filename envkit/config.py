@@ -114,15 +114,22 @@ class GpuOptions(NamedTuple):
 
         Where GPUs are on lease, those that are named and not counted are all meant.
         """
-        if self.count is None and self.devices is not None and config.count is not None:
-            return self._replace(count=len(self.devices)).over(config)
+        if config.count is not None and self.number != self.count:
+            return self._replace(count=self.number).over(config)
         said = {name: value for name, value in self._asdict().items() if value is not None}
         return config._replace(**said)
 
     @property
+    def number(self) -> Count | None:
+        """How many GPUs are meant: as many as it says, or names; None if it does neither."""
+        if self.count is None and self.devices is not None:
+            return len(self.devices)
+        return self.count
+
+    @property
     def is_explicit(self) -> bool:
         """Whether it says which GPUs are meant, or how many."""
-        return self.count is not None or self.devices is not None
+        return self.number is not None
 
 
 class Config(NamedTuple):

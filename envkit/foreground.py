@@ -24,7 +24,7 @@ def replace(command: "Sequence[str]", env: "Mapping[str, str]") -> "NoReturn":
     try:
         os.execvpe(command[0], list(command), dict(env))  # noqa: S606
     except (OSError, ValueError) as error:
-        raise _missing(command[0], error) from None
+        raise missing(command[0], error) from None
 
 
 def attend(command: "Sequence[str]", env: "Mapping[str, str]") -> int:
@@ -58,12 +58,12 @@ def attend(command: "Sequence[str]", env: "Mapping[str, str]") -> int:
         # What is to be inherited says so.
         child = subprocess.Popen(list(command), env=dict(env), close_fds=False)
     except (OSError, ValueError) as error:
-        raise _missing(command[0], error) from None
+        raise missing(command[0], error) from None
     code = child.wait()
     return 128 - code if code < 0 else code
 
 
-def _missing(name: str, error: "OSError | ValueError") -> MissingError:
+def missing(name: str, error: "OSError | ValueError") -> MissingError:
     """Return why a program cannot be run; a ValueError means that none can have such a name."""
     if isinstance(error, ValueError | FileNotFoundError):
         return MissingError(f"{name or repr('')}: no such command")

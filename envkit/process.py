@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from envkit import refusals
-from envkit.errors import EnvkitError, MissingError, ToolError
+from envkit.errors import EnvkitError, ToolError
+from envkit.foreground import missing
 
 T = TypeVar("T")
 
@@ -322,12 +323,10 @@ class _Child:
                 # taken away while a child works in them, even if this process is killed.
                 close_fds=False,
             )
-        except FileNotFoundError:
-            raise MissingError(f"{command[0]}: no such command") from None
         except OSError as error:
             if refusals.is_limit(error):
                 raise
-            raise MissingError(f"{command[0]}: cannot be executed: {error.strerror}") from None
+            raise missing(command[0], error) from None
         _children.add(self)
         assert self._popen.stdin
         assert self._popen.stdout

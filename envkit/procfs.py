@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 # What is shown of a command, in characters.
@@ -62,13 +63,18 @@ def find(pid: int) -> Running | None:
             # The name of the program, in parentheses, can hold anything; what stands behind it is
             # numbered from 3 on (4: ppid, 22: starttime).
             fields = file.read().rpartition(")")[2].split()
-        with open("/proc/stat", encoding="ascii") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
         uid = os.stat(f"/proc/{pid}").st_uid
-        since = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        since = _started() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return Running(pid, uid, int(fields[1]), tuple(words), since)
     except (OSError, ValueError, LookupError, StopIteration):
         return None
+
+
+@cache
+def _started() -> int:
+    """Return when the machine was started, in seconds since 1970."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("btime "))
 
 
 def ancestry(pid: int) -> Iterator[int]:

@@ -175,6 +175,16 @@ def nearest(
     return None
 
 
+def settings(start: Path, environ: Mapping[str, str]) -> Config:
+    """Return the settings that count in a folder: those of the project that it is in, or of none.
+
+    Raises:
+        UsageError: as for `nearest`.
+    """
+    found = nearest(start, environ)
+    return found.config if found else load({}, file=start / "envkit.toml", environ=environ)
+
+
 def read(root: Path, environ: Mapping[str, str], read_file: Reader = read_toml) -> Project | None:
     """Return the project whose own folder this is, or None.
 

@@ -11,7 +11,7 @@ from envkit.cli.output import Output, answer
 from envkit.config import GpuOptions
 from envkit.errors import UsageError
 from envkit.gpu import variables
-from envkit.locks import compiler
+from envkit.locks import inputs, lock
 from envkit.project import Project
 from envkit.slurm import Job
 
@@ -36,7 +36,7 @@ def run(
         detach: whether it is submitted only.
 
     Raises:
-        UsageError: it asks for GPUs that only the machine itself could name.
+        UsageError: it asks for GPUs that only the machine itself could name, or a lock is stale.
         MissingError: there is no Slurm.
         ToolError: Slurm refuses the job.
     """
@@ -48,9 +48,7 @@ def run(
     if asked.wait is not None:
         raise UsageError("Slurm has a queue of its own, in which --wait says nothing")
     for group in project.choose():
-        reason = compiler.stale(project, group)
-        if reason:
-            raise UsageError(f"{group.lock.name} cannot be installed: {reason}")
+        inputs.check_fresh(project, group, lock.read(group.lock))
     job = Job(
         command=command,
         envkit=(sys.executable, "-m", "envkit"),

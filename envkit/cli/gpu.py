@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from envkit import config, process, project, render
+from envkit import process, project, render
 from envkit.cli.gpu_list import Listing
 from envkit.cli.output import Output, answer, cut
 from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, MissingError, UsageError
@@ -73,7 +73,7 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
     """
     if not re.fullmatch(_GROUP, group):
         raise UsageError(f"{group!r} cannot name a group", "Small letters, digits, '_' and '-'.")
-    where = _settings().leases or folders.MACHINE
+    where = _leases() or folders.MACHINE
     commands = folders.setup_commands(where, group)
     if dry_run or os.geteuid() != 0:
         for command in commands:
@@ -85,12 +85,9 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
     output.say(f"A user joins it with `usermod -aG {group} USER`, and a new login")
 
 
-def _settings() -> config.GpuConfig:
-    here = Path.cwd()
-    found = project.nearest(here, os.environ)
-    if found:
-        return found.config.gpu
-    return config.load({}, file=here / "envkit.toml", environ=os.environ).gpu
+def _leases() -> Path | None:
+    """Return the folder of leases that the settings name here, if they name one."""
+    return project.settings(Path.cwd(), os.environ).gpu.leases
 
 
 def _look(driver: Driver) -> Listing:
@@ -98,7 +95,7 @@ def _look(driver: Driver) -> Listing:
     from envkit.gpu.containers import is_running
 
     try:
-        place = folders.locate(_settings().leases, os.environ)
+        place = folders.locate(_leases(), os.environ)
         if not place.check() and place.is_shared:
             raise MissingError(f"{place.path}: there is no such folder")
         entries = surveys.survey(driver, lambda uuid: holder_of(place, uuid, is_running))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from envkit.cli.output import Output
 from envkit.config import Count, GpuOptions
 from envkit.errors import MissingError, UsageError
-from envkit.gpu import choice, folder, masks, variables
+from envkit.gpu import choice, folder, marks, masks, variables
 from envkit.gpu.containers import is_running
 from envkit.gpu.devices import Driver, Gpu, NoDriverError
 from envkit.gpu.holders import Holder
@@ -116,7 +116,7 @@ class Granting:
 
         What a lease that is over, or another project, has set is not anybody's will.
         """
-        uuids = self._environ.get(variables.LEASE)
+        uuids = self._environ.get(marks.LEASE)
         depth = variables.depth(self._environ)
         if uuids is not None and are_ours(self._folder, uuids.split(","), depth):
             return True
@@ -125,11 +125,9 @@ class Granting:
 
     def _part(self, holder: Holder) -> Granted:
         """Return what a command gets under a lease: that, or such a part of it as is asked for."""
-        if not self._asked.is_explicit:
-            return Granted(self._environ)
-        number = self._asked.count
+        number = self._asked.number
         if number is None:
-            number = len(self._asked.devices or ())
+            return Granted(self._environ)
         if number == 0:
             return self._hidden()
         self._environ = variables.without_own(self._environ)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envkit import config, project
+from envkit import project
 from envkit.cli.output import Meter, Output
 from envkit.environment.settings import Reader
 from envkit.errors import EXIT_DONE
@@ -56,12 +56,7 @@ def request_for(
 
 def store_here() -> Store:
     """Return the store of the project in this folder, or the user's where there is none."""
-    folder = Path.cwd()
-    known = project.nearest(folder, os.environ)
-    settings = (
-        known.config if known else config.load({}, file=folder / "envkit.toml", environ=os.environ)
-    )
-    return layout.locate(settings.store, os.environ)
+    return layout.locate(project.settings(Path.cwd(), os.environ).store, os.environ)
 
 
 def perform(request: Request, output: Output, *, listed: bool = False) -> Outcome:

@@ -13,6 +13,7 @@ from envkit.config import GpuOptions
 from envkit.environment import activation, quick, stamp
 from envkit.environment.settings import Reader
 from envkit.errors import MissingError, UsageError
+from envkit.gpu.marks import PLACE
 from envkit.project import Project
 
 # The options that `plainly` knows, and the parameter of `GpuOptions.parse` that each is.
@@ -54,9 +55,8 @@ def run_here(asked: GpuOptions, command: tuple[str, ...], output: Output) -> NoR
     """
     found = ready_project(output)
     environ = activation.environment(str(found.environment), os.environ)
-    if command[0].endswith(".py") and Path(command[0]).is_file():
-        command = ("python", *command)
-    foreground.replace(command, granted(found, asked, environ, command, output))
+    words = activation.command(command)
+    foreground.replace(words, granted(found, asked, environ, words, output))
 
 
 def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
@@ -126,7 +126,7 @@ def granted(
         UsageError: what is said of them makes no sense here.
     """
     settings = found.config.gpu
-    decided = "ENVKIT_GPU_ENVIRONMENT" in environ
+    decided = PLACE in environ
     if not (settings.is_set or asked.is_explicit or asked.wait or decided):
         return environ
     from envkit.cli.granting import Granting

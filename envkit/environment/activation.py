@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from envkit.environment.stamp import STATE
 
@@ -24,6 +24,12 @@ def environment(location: str, environ: Mapping[str, str]) -> dict[str, str]:
     result["PATH"] = os.pathsep.join([f"{location}/bin", *folders])
     result["VIRTUAL_ENV"] = location
     return result
+
+
+def command(words: Sequence[str]) -> list[str]:
+    """Return a command as it is run: a file of Python's by the environment's Python."""
+    is_file = words[0].endswith(".py") and os.path.isfile(words[0])
+    return ["python", *words] if is_file else list(words)
 
 
 def shell(location: str, environ: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:

@@ -8,6 +8,7 @@ import os
 from envkit.environment import activation, stamp
 from envkit.errors import MissingError
 from envkit.foreground import replace
+from envkit.gpu.marks import PLACE
 
 
 def install() -> str | None:
@@ -55,21 +56,15 @@ def run(arguments: list[str]) -> None:
             return
     except (OSError, LookupError, ValueError):
         return
-    if command[0].endswith(".py") and os.path.isfile(command[0]):
-        command = ["python", *command]
     try:
-        replace(command, activation.environment(environment, os.environ))
+        replace(activation.command(command), activation.environment(environment, os.environ))
     except MissingError:
         return
 
 
 def _is_free_of_gpus(found: stamp.Stamp) -> bool:
     """Return whether nothing has to be thought of, or undone, of GPUs."""
-    return (
-        found["gpu"] == ["nothing"]
-        and stamp.has_overrides(found)
-        and "ENVKIT_GPU_ENVIRONMENT" not in os.environ
-    )
+    return found["gpu"] == ["nothing"] and stamp.has_overrides(found) and PLACE not in os.environ
 
 
 def is_current(environment: str, found: stamp.Stamp) -> bool:

@@ -8,7 +8,7 @@ from envkit.config import Count, GpuConfig
 from envkit.errors import MissingError, UsageError
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
-from envkit.gpu.variables import LEASE
+from envkit.gpu.marks import LEASE
 from envkit.quantities import count as counted
 from envkit.quantities import few
 

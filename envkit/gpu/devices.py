@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -19,7 +20,6 @@ T = TypeVar("T")
 
 # Drivers that name the wrong processes (nvidia-ml-py's own notes on 535.43 and 535.86).
 _CONFUSED = ((535, 43), (535, 86))
-
 
 # The program of the Multi-Process Service (NVIDIA MPS documentation).
 _SERVER = "nvidia-cuda-mps-server"
@@ -81,6 +81,11 @@ class Load:
     memory_total: int | None = None
     utilisation: int | None = None
 
+    @property
+    def is_much(self) -> bool:
+        """Whether so much memory is in use that somebody is taken to be computing."""
+        return (self.memory_used or 0) > _IN_USE * (self.memory_total or 0)
+
 
 class Driver:
     """The driver, for as long as it is asked."""
@@ -106,7 +111,7 @@ class Driver:
     def __exit__(self, *exception: object) -> None:
         self._asked(self._nvml.nvmlShutdown)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Its version; empty if it does not say."""
         return str(self._asked(self._nvml.nvmlSystemGetDriverVersion) or "")
@@ -150,14 +155,8 @@ class Driver:
 
         Where no process is named, as from within a container, much memory in use tells.
         """
-        for process in self.processes(gpu) or ():
-            found = procfs.find(process.pid)
-            # The server of CUDA's Multi-Process Service is there whether or not somebody computes.
-            if found is None or os.path.basename(found.words[0]) != _SERVER:
-                return f"{found.user} ({found.command})" if found else "somebody"
-        load = self.load(gpu)
-        full = load.memory_total and (load.memory_used or 0) / load.memory_total > _IN_USE
-        return "somebody" if full else ""
+        user = computing(self.processes(gpu))
+        return user or ("somebody" if self.load(gpu).is_much else "")
 
     def _gpu(self, number: int) -> tuple[str, Gpu]:
         """Return the GPU that NVML gives a number, and its address on the bus, if that is known."""
@@ -198,6 +197,16 @@ class Driver:
             return ask(*arguments)
         except self._nvml.NVMLError:
             return None
+
+
+def computing(processes: Sequence[Process] | None) -> str:
+    """Return who computes, by the first of some processes; empty if nobody is known to."""
+    for process in processes or ():
+        found = procfs.find(process.pid)
+        # The server of CUDA's Multi-Process Service is there whether or not somebody computes.
+        if found is None or os.path.basename(found.words[0]) != _SERVER:
+            return f"{found.user} ({found.command})" if found else "somebody"
+    return ""
 
 
 def _in_order(found: Sequence[tuple[str, Gpu]]) -> list[Gpu]:

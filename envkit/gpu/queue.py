@@ -124,8 +124,12 @@ class Queue:
         own = self._own
         if own is None:
             return False
-        said = {**own._asdict(), "holder": None, "seen": time.monotonic()}
-        line = own.holder.encoded(**said)
+        line = own.holder.encoded(
+            number=own.number,
+            wanted=own.wanted,
+            candidates=own.candidates,
+            seen=time.monotonic(),
+        )
         if len(line) > holders.SIZE:
             return False
         holders.write(self._descriptor, line, self._place * holders.SIZE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from envkit import procfs
-from envkit.gpu.devices import Driver, Gpu, Load, Process
+from envkit.gpu.devices import Driver, Gpu, Load, Process, computing
 from envkit.gpu.holders import Holder
 
 State = Literal["free", "held", "held but idle", "in use, no lease", "divided", "lost", "unknown"]
@@ -75,7 +75,7 @@ def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf | None) -> Entry:
     users = None if processes is None else tuple(_user(one, holder) for one in processes)
     if held:
         state = "held but idle" if users == () else "held"
-    elif driver.user(gpu):
+    elif computing(processes) or load.is_much:
         state = "in use, no lease"
     else:
         state = "free" if holder_of else "unknown"

@@ -7,20 +7,7 @@ from collections.abc import Mapping, Sequence
 from envkit.config import GpuConfig
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
-
-# Beside each variable that envkit sets there is one of this name with the same value. Where the two
-# differ, or there is no mark, it was set by hand, and stays.
-MARK = "_ENVKIT_SET_"
-
-# For which environment that was, by its folder. What was decided for one is not decided again
-# there, and counts for nothing in another.
-PLACE = "ENVKIT_GPU_ENVIRONMENT"
-
-# The UUIDs of the GPUs that a process has on lease, in the order in which it counts them.
-LEASE = "ENVKIT_GPU_LEASE"
-
-# How deep it is: 0 or nothing for a lease of whole GPUs, 1 for a part of that, and so on.
-DEPTH = "ENVKIT_GPU_LEASE_DEPTH"
+from envkit.gpu.marks import DEPTH, LEASE, MARK, PLACE
 
 
 def project_variables(config: GpuConfig) -> dict[str, str]:

@@ -18,6 +18,7 @@ from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
 from envkit.gpu.leases import Lease, Leases, Refusal, Wish, holder_of
 from tests.support.nvml import uuid
+from tests.support.waiting import wait
 
 FOUR = tuple(uuid(number) for number in range(4))
 ROOT = Path(__file__).parent.parent.parent
@@ -303,10 +304,7 @@ def test_a_killed_one_waits_no_longer(tmp_path: Path, leases: Path) -> None:
     with opened_by(leases) as opened:
         lease = take(opened, 4)
         other = lessee(tmp_path, leases)
-        until = time.monotonic() + LIMIT
-        while not waiting(leases):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait(lambda: waiting(leases), "it waits")
         assert waiting(leases) == [other.pid]
         other.kill()
         other.communicate()

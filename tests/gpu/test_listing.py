@@ -6,23 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
 from tests.support.projects import Project
+from tests.support.waiting import wait
 
 LIMIT = 60
-
-
-def wait(until: Callable[[], object], what: str) -> None:
-    """Wait until something is so."""
-    last = time.monotonic() + LIMIT
-    while not until():
-        assert time.monotonic() < last, f"never: {what}"
-        time.sleep(0.02)
 
 
 def listed(project: Project) -> list[Any]:

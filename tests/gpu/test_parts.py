@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
 from tests.support.projects import Project
+from tests.support.waiting import wait
 
 ENVKIT = f"{sys.executable} -m envkit"
 SEEN = "echo $CUDA_VISIBLE_DEVICES $HIP_VISIBLE_DEVICES"
@@ -19,13 +18,6 @@ def within(project: Project, text: str, number: int = 2) -> list[str]:
     """Return the lines that a shell prints which has GPUs on lease."""
     result = project.succeed("run", "--devices", "3,1,2", "--gpus", str(number), "sh", "-c", text)
     return result.out.splitlines()
-
-
-def wait(until: Callable[[], object]) -> None:
-    last = time.monotonic() + LIMIT
-    while not until():
-        assert time.monotonic() < last
-        time.sleep(0.02)
 
 
 def test_a_part_is_what_was_asked_for(project: Project) -> None:
@@ -100,11 +92,11 @@ def test_a_part_outlasts_the_lease(project: Project) -> None:
             with open(f"/proc/{part}/cmdline", encoding="utf-8") as file:
                 return file.read().startswith("sleep")
 
-        wait(is_part)
+        wait(is_part, "it computes")
         launcher.kill()
         launcher.wait()
         assert states() == ["held but idle", "free", "free", "free"]
         result = project.succeed("run", "--gpus", "1", "--", "sh", "-c", "echo $ENVKIT_GPU_LEASE")
         assert result.out == f"{uuid(1)}\n"
         os.kill(part, signal.SIGKILL)
-        wait(lambda: states() == ["free"] * 4)
+        wait(lambda: states() == ["free"] * 4, "it is free")

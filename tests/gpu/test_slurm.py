@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from envkit.slurm import Job
 from tests.support.makes import UnavailableError
 from tests.support.projects import Project
 from tests.support.slurm import Slurm
+from tests.support.waiting import wait
 
 LIMIT = 60
 WHERE = 'printf \'%s %s %s\\n\' "$SLURMD_NODENAME" "$CUDA_VISIBLE_DEVICES" "$VIRTUAL_ENV"'
@@ -37,13 +38,6 @@ def here(project: Project, slurm: Slurm) -> Project:
     """A project whose machine is the cluster's."""
     project.machine.environ |= slurm.environ
     return project
-
-
-def wait(until: Callable[[], object], what: str) -> None:
-    last = time.monotonic() + LIMIT
-    while not until():
-        assert time.monotonic() < last, f"never: {what}"
-        time.sleep(0.05)
 
 
 def test_a_command_on_a_node(here: Project, slurm: Slurm) -> None:

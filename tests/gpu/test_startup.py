@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from envkit.config import GpuConfig
 from envkit.environment import visibility as parts
 from envkit.environment.skeleton import Skeleton
-from envkit.gpu import masks, variables
+from envkit.gpu import marks, masks, variables
 from tests.fuzzing.test_state import PYTHON
 
 HERE = "/project/.venv"
 
 values = st.sampled_from(["", "-1", "0", "0,1", "GPU-1", "PCI_BUS_ID", "FASTEST_FIRST", "true"])
-names = [*masks.NAMES, *(f"{variables.MARK}{name}" for name in masks.NAMES)]
+names = [*masks.NAMES, *(f"{marks.MARK}{name}" for name in masks.NAMES)]
 places = st.sampled_from([HERE, "/other/.venv"])
 environments = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys([*names, variables.LEASE, "SLURM_JOB_ID"], values),
-        variables.PLACE: places,
+        **dict.fromkeys([*names, marks.LEASE, "SLURM_JOB_ID"], values),
+        marks.PLACE: places,
     },
 )
 configurations = st.builds(
@@ -57,7 +57,7 @@ def started(config: GpuConfig, environ: dict[str, str]) -> dict[str, str]:
 @given(environments, configurations.filter(lambda config: config.is_set))
 def test_it_is_what_a_run_does(environ: dict[str, str], config: GpuConfig) -> None:
     found = started(config, environ)
-    if variables.LEASE in environ or environ.get(variables.PLACE) == HERE:
+    if marks.LEASE in environ or environ.get(marks.PLACE) == HERE:
         assert found == environ
         return
     before = variables.without_own(environ)

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.support.engines import Engine
 from tests.support.makes import Make
 from tests.support.nvml import Nvml, gpus, uuid
 from tests.support.projects import PYTHON, Machine, Project
+from tests.support.waiting import wait
 
 KIND = "nvidia.com/gpu"
 MASKS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -97,6 +97,11 @@ def seen(project: Project, *options: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+def running(engine: Engine) -> str:
+    """Return the id of the container that has GPUs on lease; empty if there is none."""
+    return engine.ask("ps", "-q", "--filter", f"label={LABEL}")
+
+
 def given(environ: dict[str, str]) -> list[str]:
     return sorted(text for name, text in environ.items() if name.startswith("GIVEN_"))
 
@@ -159,10 +164,8 @@ def test_a_container_that_outlives_its_command(
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     ) as client:
-        until = time.monotonic() + 60
-        while not (found := offering_engine.ask("ps", "-q", "--filter", f"label={LABEL}")):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait(lambda: running(offering_engine), "it runs")
+        found = running(offering_engine)
         # With Docker's own command, which has inherited the lease.
         os.killpg(client.pid, signal.SIGKILL)
         client.wait()
@@ -194,10 +197,7 @@ def test_a_container_is_asked_to_end(
     project = built(machine_of(offering_engine))
 
     def when() -> None:
-        until = time.monotonic() + 60
-        while not offering_engine.ask("ps", "-q", "--filter", f"label={LABEL}"):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait(lambda: running(offering_engine), "it runs")
 
     arguments = ("run", "--image", "--gpus", "1", "--", "sh", "-c", "exec sleep 60")
     result = project.stopped(*arguments, when=when, number=number)

@@ -11,14 +11,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .makes import UnavailableError
+from .waiting import wait
 
-# Seconds within which nodes are there, and daemons end.
-_START, _STOP = 60, 20
+# Seconds within which daemons end.
+_STOP = 20
 
 _CONFIGURATION = """\
 ClusterName=envkit
@@ -133,11 +133,11 @@ class Slurm:
         }
         options = [f"--{option}={munge / name}" for option, name in places.items()]
         self._daemon("munged", "--foreground", *options)
-        _wait((munge / "socket").exists, "munged")
+        wait((munge / "socket").exists, "munged is there")
         self._daemon("slurmctld", "-D", "-c")
         for name in self.nodes:
             self._daemon("slurmd", "-D", "-N", name)
-        _wait(self._is_up, "the nodes")
+        wait(self._is_up, "the nodes are up")
 
     def _is_up(self) -> bool:
         for process in self._processes:
@@ -173,13 +173,6 @@ class Slurm:
                 process.kill()
                 process.wait()
         shutil.rmtree(self._folder)
-
-
-def _wait(until: Callable[[], bool], what: str) -> None:
-    last = time.monotonic() + _START
-    while not until():
-        assert time.monotonic() < last, f"{what} did not come up"
-        time.sleep(0.1)
 
 
 def _free_ports(count: int) -> Sequence[int]:
