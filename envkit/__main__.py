@@ -10,9 +10,18 @@ def main() -> int:
     try:
         return _answer(sys.argv[1:])
     except KeyboardInterrupt:
-        # What is done before others catch this is done in one step, or changes nothing.
-        _say("Interrupted.")
-        return 130
+        return _interrupted()
+    except RuntimeError as error:
+        # What Python before 3.12 makes of an interruption while a class names its attributes.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _interrupted()
+        raise
+
+
+def _interrupted() -> int:
+    # What is done before others catch this is done in one step, or changes nothing.
+    _say("Interrupted.")
+    return 130
 
 
 def _answer(arguments: list[str]) -> int:

@@ -60,6 +60,9 @@ def _reported(work: Callable[[], int]) -> int:
         mute(sys.stdout)
         return EXIT_DONE
     except Exception as error:
+        if isinstance(error.__cause__, Interrupted):
+            # Python before 3.12 wraps what comes while a class names its attributes.
+            raise error.__cause__ from None
         _stop_children()
         return _report_unexpected(error)
     return code

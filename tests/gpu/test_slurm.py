@@ -48,7 +48,7 @@ def test_a_command_on_a_node(here: Project, slurm: Slurm) -> None:
     node, mask, environment = result.out.split()
     assert node in slurm.nodes
     assert (mask, environment) == ("0,1", str(here.venv))
-    assert slurm.jobs() == []
+    wait(lambda: slurm.jobs() == [], "it is no longer completing")
 
 
 def test_arguments_stay_what_they_are(here: Project) -> None:
