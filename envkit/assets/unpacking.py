@@ -5,21 +5,28 @@ Sources: zipfile and tarfile modules; PEP 706 for what a member of a tar archive
 
 from __future__ import annotations
 
+import errno
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from envkit import refusals
 from envkit.errors import IntegrityError
 
 _CHUNK = 1 << 20
 
 # What the modules raise for an archive that they cannot read.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError)
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, ValueError, NotImplementedError),
+)
 
 
 class _Member(NamedTuple):
@@ -107,14 +114,15 @@ def _fill(path: Path, member: _Member, title: str) -> None:
     assert member.content
     free = shutil.disk_usage(path.parent).free
     if member.size > free:
-        raise OSError(28, os.strerror(28), str(path))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     size = 0
     with path.open("xb") as file:
         while chunk := member.content.read(_CHUNK):
             size += len(chunk)
             if size > member.size:
                 raise IntegrityError(f"{title}: {member.name!r} is larger than the archive says")
-            file.write(chunk)
+            with refusals.naming(path):
+                file.write(chunk)
     path.chmod(0o755 if member.executable else 0o644)
 
 
