@@ -58,14 +58,15 @@ def unpack(archive: Path, folder: Path, title: str) -> None:
         else:
             with tarfile.open(archive) as packed:
                 _write(_of_tar(packed, title), folder, title)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
+    except _DAMAGED as error:
         raise IntegrityError(f"{title}: cannot be unpacked: {error}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise IntegrityError(f"{title}: a file of it is a folder as well") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What a damaged archive says is where no file can be read.
+        raise IntegrityError(f"{title}: cannot be unpacked: {error.strerror}") from None
 
 
 def _of_zip(archive: zipfile.ZipFile, title: str) -> Iterator[_Member]:
