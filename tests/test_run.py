@@ -81,7 +81,7 @@ def test_an_environment_that_is_not_the_locks(project: Project) -> None:
     project.lock("alpha-1.1")
     result = project.envkit("run", "--", "python", "-c", "print('ran')")
     assert (result.code, result.out) == (0, "ran\n")
-    assert "warning: The environment is not what the lock says" in result.err
+    assert "warning: The environment is not what lock and settings say" in result.err
     assert project.envkit("-q", "run", "--", "python", "-c", "print('ran')").err == ""
 
 

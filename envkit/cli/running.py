@@ -97,7 +97,7 @@ def ready_project(output: Output) -> Project:
         else:
             raise MissingError("There is no environment yet", "Run `envkit install`.")
     elif not quick.is_current(location, known):
-        output.warn("The environment is not what the lock says: run `envkit install`")
+        output.warn("The environment is not what lock and settings say: run `envkit install`")
     return found
 
 
