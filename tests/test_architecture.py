@@ -19,7 +19,7 @@ LAYERS = (
     {"history", "scaffold", "status", "verification"},
     {"image"},
     {"builders", "installation"},
-    {"fetching"},
+    {"assets", "fetching"},
     {"collection", "locks", "render"},
     {"environment"},
     {"gpu"},

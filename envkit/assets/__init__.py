@@ -1,0 +1,1 @@
+"""Large files that pip cannot bring: declared once, the same on every machine."""

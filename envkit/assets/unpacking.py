@@ -1,0 +1,135 @@
+"""Archives unpacked into a folder, of which nothing leads outside.
+
+Sources: zipfile and tarfile modules; PEP 706 for what a member of a tar archive may be.
+"""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from envkit import refusals
+from envkit.errors import IntegrityError
+
+_CHUNK = 1 << 20
+
+# What the modules raise for an archive that they cannot read.
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, ValueError, NotImplementedError),
+)
+
+
+class _Member(NamedTuple):
+    """A file or folder of an archive: its path, whether it is a folder, executable, its bytes."""
+
+    name: str
+    is_folder: bool
+    executable: bool
+    size: int
+    content: IO[bytes] | None
+
+
+def unpack(archive: Path, folder: Path, title: str) -> None:
+    """Unpack an archive, zip or tar in any of its compressions, into a folder.
+
+    Args:
+        archive: the file.
+        folder: an empty folder.
+        title: what the archive is called in messages.
+
+    Raises:
+        IntegrityError: it is no archive, is damaged, or has a member that is refused.
+        OSError: the disk refuses.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as found:
+                _write(_of_zip(found, title), folder, title)
+        else:
+            with tarfile.open(archive) as packed:
+                _write(_of_tar(packed, title), folder, title)
+    except _DAMAGED as error:
+        raise IntegrityError(f"{title}: cannot be unpacked: {error}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise IntegrityError(f"{title}: a file of it is a folder as well") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What a damaged archive says is where no file can be read.
+        raise IntegrityError(f"{title}: cannot be unpacked: {error.strerror}") from None
+
+
+def _of_zip(archive: zipfile.ZipFile, title: str) -> Iterator[_Member]:
+    for info in archive.infolist():
+        mode = info.external_attr >> 16
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise IntegrityError(f"{title}: {info.filename!r} is neither a file nor a folder")
+        executable = bool(mode & stat.S_IXUSR)
+        if info.is_dir():
+            yield _Member(info.filename, True, False, 0, None)
+        else:
+            with archive.open(info) as content:
+                yield _Member(info.filename, False, executable, info.file_size, content)
+
+
+def _of_tar(archive: tarfile.TarFile, title: str) -> Iterator[_Member]:
+    for info in archive:
+        if info.isdir():
+            yield _Member(info.name, True, False, 0, None)
+        elif info.isreg():
+            content = archive.extractfile(info)
+            yield _Member(info.name, False, bool(info.mode & stat.S_IXUSR), info.size, content)
+        else:
+            # Links could lead outside, or to what comes later; devices and pipes have no place.
+            raise IntegrityError(f"{title}: {info.name!r} is neither a file nor a folder")
+
+
+def _write(members: Iterator[_Member], folder: Path, title: str) -> None:
+    written: set[str] = set()
+    for member in members:
+        name = _inside(member.name, title)
+        if not name:
+            continue
+        path = folder / name
+        if member.is_folder:
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        if name in written:
+            raise IntegrityError(f"{title}: {member.name!r} is in it twice")
+        written.add(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fill(path, member, title)
+
+
+def _fill(path: Path, member: _Member, title: str) -> None:
+    assert member.content
+    free = shutil.disk_usage(path.parent).free
+    if member.size > free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    size = 0
+    with path.open("xb") as file:
+        while chunk := member.content.read(_CHUNK):
+            size += len(chunk)
+            if size > member.size:
+                raise IntegrityError(f"{title}: {member.name!r} is larger than the archive says")
+            with refusals.naming(path):
+                file.write(chunk)
+    path.chmod(0o755 if member.executable else 0o644)
+
+
+def _inside(name: str, title: str) -> str:
+    """Return a member's path in one form; empty for the folder itself."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or "\0" in name or (parts and ":" in parts[0]):
+        raise IntegrityError(f"{title}: {name!r} leads outside of the folder it is unpacked into")
+    return "/".join(parts)

@@ -1,0 +1,1 @@
+"""Large files: fetched, unpacked, placed."""

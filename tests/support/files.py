@@ -1,0 +1,111 @@
+"""A server of files on loopback that cuts, stalls, lies and refuses, as it is told to."""
+
+import http.server
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass
+class Served:
+    """A file, and what is wrong with it.
+
+    Attributes:
+        content: its bytes.
+        cuts: after so many bytes each, one after another, the connection is cut.
+        stalls: for so many seconds nothing comes, once, in the middle.
+        status: is answered in place of it, so many times; always if that is negative.
+        says: the length that is said; by default the right one.
+        ranges: whether it can be asked for from the middle on.
+        pace: seconds between pieces of 64 KiB.
+        asked: the first byte of each request for it.
+    """
+
+    content: bytes
+    cuts: list[int] = field(default_factory=list)
+    stalls: float = 0
+    status: tuple[int, int] = (200, 0)
+    says: int | None = None
+    ranges: bool = True
+    pace: float = 0
+    asked: list[int] = field(default_factory=list)
+
+
+class Files:
+    """The server, which runs while it is entered."""
+
+    def __enter__(self) -> "Files":
+        self.served: dict[str, Served] = {}
+
+        class Handler(_Handler):
+            files: ClassVar[Mapping[str, Served]] = self.served
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def serve(self, name: str, content: bytes) -> Served:
+        """Serve a file."""
+        self.served[name] = Served(content)
+        return self.served[name]
+
+    def url(self, name: str) -> str:
+        """Return the address of a file."""
+        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    files: ClassVar[Mapping[str, Served]]
+
+    def do_GET(self) -> None:
+        file = self.files.get(self.path.lstrip("/"))
+        if file is None:
+            self.send_error(404)
+            return
+        asked = self.headers.get("Range", "")
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and file.ranges else 0
+        file.asked.append(start)
+        code, times = file.status
+        if times:
+            file.status = (code, times - 1)
+            self.send_error(code)
+            return
+        if start >= len(file.content) > 0 and start:
+            self.send_error(416)
+            return
+        rest = file.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest) if file.says is None else file.says))
+        if start:
+            end = len(file.content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(file.content)}")
+        self.end_headers()
+        if file.cuts:
+            rest = rest[: file.cuts.pop(0)]
+            self.close_connection = True
+        if file.stalls:
+            self.wfile.write(rest[: len(rest) // 2])
+            self.wfile.flush()
+            seconds, file.stalls = file.stalls, 0
+            time.sleep(seconds)
+            self.close_connection = True
+            return
+        for place in range(0, len(rest), 1 << 16):
+            self.wfile.write(rest[place : place + (1 << 16)])
+            if file.pace:
+                time.sleep(file.pace)
+        if file.says is not None:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
