@@ -168,6 +168,9 @@ def unused(store: Store, users: Sequence[User]) -> Iterator[Unused]:
         for path in _children(bucket):
             if path.name not in entries:
                 yield Unused(path, manifest.title(str(path)), _last_used(path))
+    for path in _children(store.assets):
+        if path.name not in entries:
+            yield Unused(path, f"the large file {path.name}", path.stat().st_ctime)
     for path in _children(store.ready):
         if path.name not in shelves:
             yield Unused(path, "folders linked ahead", path.stat().st_mtime)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from envkit import overrides
@@ -44,6 +44,22 @@ class ImageConfig(NamedTuple):
     labels: Mapping[str, str] = {}
     secrets: tuple[str, ...] = ()
     args: Mapping[str, str] = {}
+
+
+class AssetConfig(NamedTuple):
+    """One of `[[tool.envkit.assets]]`: a large file that a project needs.
+
+    Attributes:
+        url: where it comes from.
+        sha256: its digest, in hex.
+        path: where it goes, relative to the project's folder, with slashes.
+        unpack: whether it is an archive, of which the content goes there, into a folder.
+    """
+
+    url: str
+    sha256: str
+    path: str
+    unpack: bool = False
 
 
 class GpuConfig(NamedTuple):
@@ -146,6 +162,7 @@ class Config(NamedTuple):
         cache_size: the size of the store above which that goes sooner, such as "20GB".
         image: how the image is built.
         gpu: which GPUs may be seen.
+        assets: the large files that the project needs.
         sources: where the value of each key came from: a file and key, a variable, an option;
             keys that have their default are not there.
     """
@@ -160,16 +177,19 @@ class Config(NamedTuple):
     cache_size: str
     image: ImageConfig
     gpu: GpuConfig
+    assets: tuple[AssetConfig, ...]
     sources: Mapping[str, str]
 
     def items(self) -> Iterator[tuple[str, Any, str]]:
         """Yield each setting's name in `[tool.envkit]`, its value, and where that came from."""
         for key in _KEYS:
-            if key not in _TABLES:
+            if key not in (*_TABLES, "assets"):
                 yield key, getattr(self, key), self.source(key)
         for table in _TABLES:
             for key, value in getattr(self, table)._asdict().items():
                 yield f"{table}.{key}", value, self.source(f"{table}.{key}")
+        for number, asset in enumerate(self.assets, 1):
+            yield f"assets[{number}]", f"{asset.path} ({asset.url})", self.source("assets")
 
     def source(self, key: str) -> str:
         """Return where the value of a key came from."""
@@ -212,6 +232,14 @@ PLATFORM = r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?"
 _APT = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?"
 _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
 
+_URL = r"[a-z][a-z0-9+.-]*:\S+"
+
+# As sha256sum(1) prints it.
+SHA256 = r"[0-9a-f]{64}"
+
+# Where no file of a project's own can go: what envkit and git keep there.
+_RESERVED = {".venv", ".venv.previous", ".venv.discard", ".envkit", ".git"}
+
 # As nvidia-smi -L has them, or their beginnings.
 _UUID = r"(GPU|MIG)-[0-9a-zA-Z/-]+"
 _NUMBER = r"[0-9]{1,4}"
@@ -253,8 +281,43 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         cache_size=reader.quantity("cache_size", parse_bytes, "20GB"),
         image=_image(reader.table("image")),
         gpu=_gpu(Table([project, *above], variables, sources=reader.sources).table("gpu")),
+        assets=_assets(reader),
         sources=reader.sources,
     )
+
+
+def _assets(reader: Table) -> tuple[AssetConfig, ...]:
+    found: dict[PurePosixPath, AssetConfig] = {}
+    for table in reader.tables("assets"):
+        table.refuse_unknown(AssetConfig._fields)
+        asset = AssetConfig(
+            url=table.required("url", _URL, "must be as in https://example.org/model.bin"),
+            sha256=table.required("sha256", SHA256, "must be 64 digits of a hexadecimal number"),
+            path=table.required("path", r"[^\n\r\t]+", "must be a path in the project"),
+            unpack=table.flag("unpack") or False,
+        )
+        place = inner_path(asset.path)
+        if place is None:
+            raise UsageError(f"{table.source('path')}: {asset.path!r} {INNER_PATH_HINT}")
+        for other in found:
+            if place == other or place in other.parents or other in place.parents:
+                raise UsageError(
+                    f"{table.source('path')}: {asset.path!r} is where {str(other)!r} goes as well"
+                )
+        found[place] = asset._replace(path=str(place))
+    if found:
+        reader.sources["assets"] = reader.place("assets")
+    return tuple(found.values())
+
+
+def inner_path(text: str) -> PurePosixPath | None:
+    """Return a path below a project's folder; None if it is none, or one of envkit's or git's."""
+    path = PurePosixPath(text)
+    outer = path.is_absolute() or ".." in path.parts or not path.parts
+    return None if outer or path.parts[0] in _RESERVED or "\0" in text else path
+
+
+INNER_PATH_HINT = "must lead below the project's folder, and not into .venv, .envkit or .git"
 
 
 def _image(reader: Table) -> ImageConfig:

@@ -105,6 +105,20 @@ def source(root: Path) -> Source | None:
     return Source(revision + ("-dirty" if changed else ""), _CREDENTIALS.sub(r"\1", url))
 
 
+def ignores(root: Path, path: str) -> bool | None:
+    """Return whether git pays no heed to a path; None where there is no repository, or no git.
+
+    Args:
+        root: a folder.
+        path: relative to it.
+    """
+    try:
+        code = _git(root, ["check-ignore", "--quiet", "--no-index", path]).returncode
+    except MissingError:
+        return None
+    return {0: True, 1: False}.get(code)
+
+
 def _refuse_outside(root: Path) -> None:
     done = _git(root, ["rev-parse", "--is-inside-work-tree"])
     if done.returncode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal, NamedTuple
 
+from envkit.assets import installation as assets
 from envkit.changes import Change
 from envkit.environment import halves
 from envkit.environment.halves import Half
@@ -43,6 +44,8 @@ class Status(NamedTuple):
         python: the version of the interpreter, if it is known.
         changes: what `envkit install` would change.
         drift: path and kind of what somebody changed in an environment that is otherwise right.
+        files: each declared large file and whether it is in its place: "there", "missing", or
+            "differs".
         image: how the image that was built last stands to lock and code; None if none was.
     """
 
@@ -53,13 +56,15 @@ class Status(NamedTuple):
     python: str
     changes: tuple[Change, ...]
     drift: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
     image: Freshness | None
 
     @property
     def good(self) -> bool:
         """Whether nothing differs; an image is older than the code as soon as that is worked on."""
         fresh = all(one.state == "fresh" for one in self.locks)
-        return fresh and self.environment == "current" and not self.drift
+        there = all(state == "there" for _, state in self.files)
+        return fresh and self.environment == "current" and not self.drift and there
 
 
 def inspect(request: Request) -> Status:
@@ -93,6 +98,7 @@ def inspect(request: Request) -> Status:
         python=python,
         changes=changes,
         drift=drift,
+        files=tuple(assets.states(project, request.store)),
         image=_image(request),
     )
 

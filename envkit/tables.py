@@ -108,6 +108,26 @@ class Table:
         }
         return Table(layers, variables, f"{self._prefix}{key}.", self.sources)
 
+    def tables(self, key: str) -> list[Table]:
+        """Return the tables of a list of tables; none if nothing is said.
+
+        What the last of several files says of it counts alone.
+        """
+        layer = self._layer(key)
+        if layer is None:
+            return []
+        found = layer.table[key]
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise UsageError(f"{self._where(key, layer)}: must be a list of tables, as [[{key}]]")
+        return [
+            Table([layer._replace(table=one)], prefix=f"{self._prefix}{key}[{number}].")
+            for number, one in enumerate(found, 1)
+        ]
+
+    def place(self, key: str) -> str:
+        """Return the place in which a key stands, or would have to."""
+        return self._where(key, self._layers[0])
+
     def value(self, key: str, kind: str, is_right: Callable[[Any], bool]) -> Any:
         """Return what is said of a key; None if nothing is.
 
@@ -135,6 +155,13 @@ class Table:
         if value is None or re.fullmatch(pattern, value):
             return value
         raise UsageError(f"{self.source(key)}: {value!r} {complaint}")
+
+    def required(self, key: str, pattern: str, complaint: str) -> str:
+        """Return a text that a pattern matches wholly, which has to be said."""
+        value = self.matching(key, pattern, complaint)
+        if value is None:
+            raise UsageError(f"{self.place(key)}: is missing; it {complaint}")
+        return value
 
     def matches(self, key: str, pattern: str, complaint: str) -> tuple[str, ...]:
         """Return texts that a pattern matches wholly each; none if nothing is said."""

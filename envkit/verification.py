@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envkit import mutex
+from envkit.assets import installation as assets
 from envkit.changes import Change
 from envkit.environment import comparison, halves, patch, usage
 from envkit.environment.comparison import Comparison, Depth, Expected
@@ -49,6 +50,8 @@ class Verification(NamedTuple):
         files: how many files were looked at.
         differences: those that are not as they should be.
         unknown: how many byte-code files are there that Python wrote and nothing is known of.
+        files_differing: large files, and files unpacked from them, that are not as they should be;
+            their paths are relative to the project.
         changes: what is different between the environment and the lock.
         reason: why the lock cannot be compared; empty if it could be.
     """
@@ -58,13 +61,14 @@ class Verification(NamedTuple):
     files: int
     differences: tuple[Difference, ...]
     unknown: int
+    files_differing: tuple[Difference, ...]
     changes: tuple[Change, ...]
     reason: str
 
     @property
     def good(self) -> bool:
         """Whether everything is as it should be."""
-        return not self.differences and self.is_lock
+        return not self.differences and not self.files_differing and self.is_lock
 
     @property
     def is_lock(self) -> bool:
@@ -107,9 +111,22 @@ def verify(request: Request, depth: Depth, *, report: Report, say: Say) -> Verif
         files=compared.files,
         differences=_attributed(wanted, compared),
         unknown=len(compared.unknown),
+        files_differing=_files_differing(request, depth),
         changes=changes,
         reason=reason,
     )
+
+
+def _files_differing(request: Request, depth: Depth) -> tuple[Difference, ...]:
+    """Return in what large files differ from what was declared: in content, or as far as a look."""
+    project, store = request.project, request.store
+    if depth == "hashes":
+        found = assets.differences(project, store)
+    else:
+        kinds = {"missing": "missing", "differs": "altered"}
+        states = assets.states(project, store)
+        found = [(path, kinds[state]) for path, state in states if state in kinds]
+    return tuple(Difference("", path, kind) for path, kind in found)
 
 
 def fix(request: Request, depth: Depth, *, report: Report, say: Say) -> Verification:
@@ -128,6 +145,9 @@ def fix(request: Request, depth: Depth, *, report: Report, say: Say) -> Verifica
         with home.locked(say):
             half = _half(home)
             _restore(half, _recomposed(half, home, request), paths, request, depth, say)
+    if found.files_differing:
+        with Home(request.project.root, request.store).locked(say):
+            assets.restore(request.project, request.store, offline=request.offline)
     return found
 
 

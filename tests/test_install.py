@@ -163,7 +163,7 @@ def test_a_lock_that_changes_while_it_is_installed(machine: Machine) -> None:
     )
     plan = plans.make(request)
     project.lock("alpha-1.1")
-    execution.apply(plan, report=lambda _: None)
+    execution.apply(plan, report=lambda _: None, report_files=lambda _: None)
     assert project.installed() == {"alpha": "1.0"}
     project.install()
     assert project.installed() == {"alpha": "1.1"}

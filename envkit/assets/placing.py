@@ -3,68 +3,76 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import secrets
-import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
 
-from envkit.assets.unpacking import unpack
+from envkit.config import AssetConfig
+from envkit.environment import placed
+from envkit.environment.placed import Note
+from envkit.environment.tree import remove
 from envkit.errors import UsageError
+from envkit.store import assets as files
 from envkit.store import digest
+from envkit.store.layout import Store
 
 # What `link` answers where a copy will do (as in `environment.tree`).
 _COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 
-
-class Asset(NamedTuple):
-    """A file that a project declares.
-
-    Attributes:
-        url: where it comes from.
-        sha256: its digest, in hex.
-        path: where it goes, relative to the project's folder.
-        unpacked: whether it is an archive, of which what is in it goes there.
-    """
-
-    url: str
-    sha256: str
-    path: str
-    unpacked: bool
+_MARK = ".envkit-"
 
 
 class Placed:
-    """What was placed in a project, and how it was then; kept with the project's halves.
+    """What was placed in a project, and how it was then."""
 
-    A place counts as right while it is as it was when it was filled: a file by its size, times and
-    inode, a folder by being there.
-    """
-
-    def __init__(self, root: Path, notes: Path) -> None:
+    def __init__(self, root: Path, store: Store, notes: str) -> None:
         """Read the notes; without any, nothing was placed.
 
         Args:
             root: the project's folder.
-            notes: the file that they are in.
+            store: where the files come from.
+            notes: the file in which it is kept what was placed.
         """
         self._root = root
+        self._store = store
         self._notes = notes
-        self._known: dict[str, dict[str, str]] = {}
-        try:
-            found = json.loads(notes.read_bytes())
-            self._known = {str(path): dict(one) for path, one in found.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
-            self._known = {}
+        self._contents, self._known = placed.read(notes)
 
-    def lacking(self, assets: Sequence[Asset]) -> list[Asset]:
+    def lacking(self, assets: Sequence[AssetConfig]) -> tuple[AssetConfig, ...]:
         """Return the assets whose places are not as they should be."""
-        return [asset for asset in assets if self._known.get(asset.path) != self._state(asset)]
+        return tuple(asset for asset in assets if not self._is_right(asset))
 
-    def place(self, asset: Asset, source: Path) -> None:
+    def superfluous(self, assets: Sequence[AssetConfig]) -> tuple[str, ...]:
+        """Return the places that were filled and are no asset's any more."""
+        wanted = {asset.path for asset in assets}
+        return tuple(path for path in self._known if path not in wanted)
+
+    def refuse_strange(self, asset: AssetConfig) -> None:
+        """Make sure that an asset's place is free, or has what was placed there.
+
+        Raises:
+            UsageError: something else is there, or the place leads outside of the project.
+        """
+        target = self._root / asset.path
+        above = next(folder for folder in target.parents if os.path.lexists(folder))
+        inside = os.path.realpath(self._root) + os.sep
+        if not (os.path.realpath(above) + os.sep).startswith(inside):
+            raise UsageError(f"{asset.path} leads outside of the project, over a symbolic link")
+        if not above.is_dir():
+            raise UsageError(
+                f"{asset.path}: {above.relative_to(self._root)} is a file, and not a folder"
+            )
+        if not os.path.lexists(target) or self._is_untouched(asset.path):
+            return
+        if _is_file(target) and not asset.unpack and digest.sha256(target) == asset.sha256:
+            return
+        raise UsageError(
+            f"{asset.path} is there already, and is not what envkit put there",
+            "Move it away, or declare another path.",
+        )
+
+    def place(self, asset: AssetConfig) -> None:
         """Put a file of the store into its place, by one rename.
 
         Raises:
@@ -72,83 +80,155 @@ class Placed:
             IntegrityError: it is to be unpacked and cannot be.
             OSError: the disk refuses.
         """
-        target = self._target(asset)
-        self._refuse_strange(asset, target)
+        self.refuse_strange(asset)
+        target = self._root / asset.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = files.path(self._store, asset.sha256)
         with _draft(target) as draft:
-            if asset.unpacked:
+            if asset.unpack:
+                from envkit.assets import unpacking
+
                 draft.mkdir()
-                unpack(source, draft, asset.path)
+                unpacking.unpack(source, draft, asset.path)
             else:
                 _link(source, draft)
-            self._clear(target)
-            draft.rename(target)
-        self._known[asset.path] = self._state(asset)
-        self._write()
+            if _is_folder(target):
+                old = draft.with_name(f"{draft.name}-old")
+                target.rename(old)
+                draft.rename(target)
+                remove(str(old))
+            else:
+                draft.replace(target)
+        state = placed.state_of(str(target))
+        self._known[asset.path] = Note(asset.sha256, _kind(asset), state)
+        # Where others are still to come, these settings are not satisfied.
+        self._write([])
 
-    def _target(self, asset: Asset) -> Path:
-        """Return where an asset goes, and make the folders above it, which are all inside."""
+    def restore(self, asset: AssetConfig) -> None:
+        """Make what is in a place, whoever changed it, what was declared; nothing else goes.
+
+        Raises:
+            IntegrityError, OSError: as for `place`.
+        """
         target = self._root / asset.path
-        there = next(folder for folder in target.parents if os.path.lexists(folder))
-        inside = os.path.realpath(self._root) + os.sep
-        if not (os.path.realpath(there) + os.sep).startswith(inside):
-            raise UsageError(f"{asset.path} leads outside of the project, over a symbolic link")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        if not asset.unpack or not _is_folder(target):
+            remove(str(target))
+            self.place(asset)
+            return
+        from envkit.assets import unpacking
 
-    def _refuse_strange(self, asset: Asset, target: Path) -> None:
-        """Refuse to take the place of what was not placed there, or was changed since."""
+        source = files.path(self._store, asset.sha256)
+        with _draft(target) as draft:
+            draft.mkdir()
+            unpacking.unpack(source, draft, asset.path)
+            for path, kind in list(unpacking.differences(source, target, asset.path)):
+                if kind != "added":
+                    _put_back(path, draft, target)
+
+    def drop(self, path: str) -> bool:
+        """Take away what was placed somewhere; return whether that could be done.
+
+        What somebody has changed is left where it is, and is not envkit's any more.
+        """
+        untouched = self._is_untouched(path)
+        if untouched:
+            remove(str(self._root / path))
+        del self._known[path]
+        self._write([])
+        return untouched
+
+    def keep(self, content: str) -> None:
+        """Note that all is in its place that some settings want.
+
+        Args:
+            content: the digest of what the settings files hold.
+        """
+        if content not in self._contents:
+            self._write([*self._contents, content])
+
+    def differences(self, asset: AssetConfig) -> Iterator[tuple[str, str]]:
+        """Yield what is not as it was declared, with all that is in the files read.
+
+        Returns:
+            Path relative to the project, and "altered", "added" or "missing".
+        """
+        target = self._root / asset.path
         if not os.path.lexists(target):
-            return
+            yield asset.path, "missing"
+        elif not asset.unpack:
+            if not _is_file(target) or digest.sha256(target) != asset.sha256:
+                yield asset.path, "altered"
+        else:
+            from envkit.assets import unpacking
+
+            source = files.path(self._store, asset.sha256)
+            for path, kind in unpacking.differences(source, target, asset.path):
+                yield f"{asset.path}/{path}", kind
+
+    def _is_right(self, asset: AssetConfig) -> bool:
         known = self._known.get(asset.path)
-        if known and known["state"] == _state_of(target):
-            return
-        same = target.is_file() and not asset.unpacked and digest.sha256(target) == asset.sha256
-        if not same:
-            raise UsageError(
-                f"{asset.path} is there already, and is not what was declared",
-                "Move it away, or declare another path.",
-            )
+        return (
+            known is not None
+            and (known.sha256, known.kind) == (asset.sha256, _kind(asset))
+            and known.state == placed.state_of(str(self._root / asset.path))
+        )
 
-    def _clear(self, target: Path) -> None:
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        elif os.path.lexists(target):
-            target.unlink()
+    def _is_untouched(self, path: str) -> bool:
+        """Return whether a place has what was put there, and nothing else."""
+        known, target = self._known.get(path), self._root / path
+        if known is None or known.state != placed.state_of(str(target)):
+            return False
+        if known.kind == "file":
+            return True
+        from envkit.assets import unpacking
 
-    def _state(self, asset: Asset) -> dict[str, str]:
-        kind = "unpacked" if asset.unpacked else "file"
-        state = _state_of(self._root / asset.path)
-        return {"sha256": asset.sha256, "kind": kind, "state": state}
+        source = files.path(self._store, known.sha256)
+        return source.exists() and not any(unpacking.differences(source, target, path))
 
-    def _write(self) -> None:
-        self._notes.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._notes.with_name(f"{self._notes.name}.{os.getpid()}")
-        draft.write_text(json.dumps(self._known), encoding="utf-8")
-        draft.replace(self._notes)
+    def _write(self, contents: Sequence[str]) -> None:
+        self._contents = list(contents)
+        os.makedirs(os.path.dirname(self._notes), exist_ok=True)
+        placed.write(self._notes, self._contents, self._known)
 
 
-def _state_of(path: Path) -> str:
-    """Return what a place is told by: empty if nothing is there."""
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    if stat.S_ISDIR(status.st_mode):
-        return f"folder {status.st_ino}"
-    return f"file {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+def _kind(asset: AssetConfig) -> str:
+    return "unpacked" if asset.unpack else "file"
+
+
+def _put_back(path: str, source: Path, target: Path) -> None:
+    """Let one file or folder below a folder be as it is below another, whatever was in its way."""
+    places = [*reversed(PurePosixPath(path).parents), PurePosixPath(path)]
+    for place in places:
+        wanted, found = source / place, target / place
+        if wanted.is_dir():
+            if not _is_folder(found):
+                remove(str(found))
+                found.mkdir()
+        else:
+            remove(str(found))
+            wanted.rename(found)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """Lend a place beside another, of which nothing is left."""
-    draft = target.with_name(f".{target.name}.envkit-{secrets.token_hex(4)}")
+    """Lend a place beside another, of which nothing is left; nor of those of killed commands."""
+    mark = f".{target.name}{_MARK}"
+    for left in os.listdir(target.parent):
+        if left.startswith(mark):
+            remove(str(target.with_name(left)))
+    draft = target.with_name(f"{mark}{os.urandom(4).hex()}")
     try:
         yield draft
     finally:
-        if draft.is_dir() and not draft.is_symlink():
-            shutil.rmtree(draft)
-        else:
-            draft.unlink(missing_ok=True)
+        remove(str(draft))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -157,4 +237,6 @@ def _link(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _COPY_INSTEAD:
             raise
+        import shutil
+
         shutil.copy2(source, target)

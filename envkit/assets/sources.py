@@ -41,21 +41,25 @@ class Body(NamedTuple):
         start: that place; 0 where a server does not begin in the middle.
         total: the bytes of the whole file, if that is said.
         chunks: the bytes; a `BrokenError` comes out where they end too early.
+        validator: what a server tells this form of the file by; empty if it does not.
     """
 
     start: int
     total: int | None
     chunks: Iterator[bytes]
+    validator: str = ""
 
 
 @contextmanager
-def opened(url: str, start: int, session: requests.Session) -> Iterator[Body]:
+def opened(url: str, start: int, session: requests.Session, validator: str = "") -> Iterator[Body]:
     """Lend the bytes of a file.
 
     Args:
         url: its address.
         start: how many bytes of it there are already.
         session: for http(s).
+        validator: that of the form of the file which they are of; empty if it is not known. A file
+            that is another one by now comes from its beginning.
 
     Raises:
         UsageError: there is no way to read such an address.
@@ -65,7 +69,7 @@ def opened(url: str, start: int, session: requests.Session) -> Iterator[Body]:
     """
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
-        with _over_http(url, start, session) as body:
+        with _over_http(url, start, session, validator) as body:
             yield body
     elif scheme == "file":
         with _from_here(url, start) as body:
@@ -79,14 +83,16 @@ def opened(url: str, start: int, session: requests.Session) -> Iterator[Body]:
 
 
 @contextmanager
-def _over_http(url: str, start: int, session: requests.Session) -> Iterator[Body]:
-    """Lend what a server answers (RFC 9110, "Range Requests")."""
+def _over_http(url: str, start: int, session: requests.Session, validator: str) -> Iterator[Body]:
+    """Lend what a server answers (RFC 9110, "Range Requests", "If-Range")."""
     import requests
 
     # Compressed once more on the way, a file would not have its own digest.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
+        if validator:
+            headers["If-Range"] = validator
     try:
         with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             _refuse(url, answer)
@@ -102,9 +108,14 @@ def _over_http(url: str, start: int, session: requests.Session) -> Iterator[Body
                 start = 0
                 said = answer.headers.get("Content-Length", "")
                 total = int(said) if said.isdecimal() else None
-            yield Body(start, total, _translated(answer))
+            yield Body(start, total, _translated(answer), _validator(answer))
     except (requests.ConnectionError, requests.Timeout) as error:
         raise BrokenError(_plain(error)) from None
+
+
+def _validator(answer: requests.Response) -> str:
+    tag = answer.headers.get("ETag", "")
+    return "" if tag.startswith("W/") else tag or answer.headers.get("Last-Modified", "")
 
 
 def _translated(answer: requests.Response) -> Iterator[bytes]:

@@ -6,18 +6,24 @@ come of it so far is kept beside, so that a command that was killed is not for n
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import queue
+import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from envkit import __version__, mutex, refusals
 from envkit.assets import sources
-from envkit.assets.sources import BrokenError, shown
-from envkit.errors import EnvkitError, IntegrityError, ToolError
+from envkit.assets.sources import BrokenError
+from envkit.errors import EnvkitError, IntegrityError, RefusedError, ToolError
+from envkit.quantities import bytes_text
+from envkit.store import assets
+from envkit.store.layout import Store
 
 if TYPE_CHECKING:
     import requests
@@ -31,80 +37,106 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 _CHUNK = 1 << 20
 
+# What a disk says that has no room.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Wish(NamedTuple):
-    """A file that is to be in the store: where it comes from, and what its sha256 is, in hex."""
+    """A file that is to be in the store.
+
+    Attributes:
+        url: where it comes from.
+        sha256: its digest, in hex; empty if it is not known.
+    """
 
     url: str
-    sha256: str
+    sha256: str = ""
 
 
 class Progress(NamedTuple):
-    """How far the fetching is: bytes of those that are known of, and files that are done."""
+    """How far the fetching is.
 
-    fetched: int
-    expected: int
+    Attributes:
+        done: how many files are done.
+        total: how many there are.
+        fetched: the bytes that there are of them.
+        came: those of them that came now.
+        expected: the bytes that they have, as far as that is known yet.
+        started: when it began, by `time.monotonic`.
+    """
+
     done: int
     total: int
+    fetched: int
+    came: int
+    expected: int
+    started: float
 
 
 Report = Callable[[Progress], None]
 
 
 class Transfer:
-    """Brings files into a folder, in which each is named by its sha256."""
+    """Brings files into a store, each once, however many commands want it at a time."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, store: Store, report: Report) -> None:
         """Prepare.
 
         Args:
-            folder: the bucket; made if it is not there.
+            store: the store.
             report: called as something comes, from any thread.
         """
-        self._folder = folder
+        self._store = store
         self._report = report
         self._mutex = threading.Lock()
         self._given_up = threading.Event()
-        self._sizes: dict[str, int] = {}
-        self._fetched: dict[str, int] = {}
+        self._downloads: list[_Download] = []
         self._done = 0
         self._total = 0
+        self._started = time.monotonic()
 
-    def bring(self, wishes: Sequence[Wish]) -> None:
-        """Bring files that the folder lacks.
+    def bring(self, wishes: Sequence[Wish]) -> list[str]:
+        """Bring files that the store lacks.
+
+        Returns:
+            The digest of each, in hex.
 
         Raises:
             EnvkitError: one cannot be had, or is not what its sha256 says; the others that came
                 whole are there.
             OSError: the disk refuses.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lacking = {one.sha256: one for one in wishes if not self.path(one.sha256).exists()}
+        self._store.assets.mkdir(parents=True, exist_ok=True)
+        lacking = {
+            one: one.sha256
+            for one in wishes
+            if not (one.sha256 and assets.has(self._store, one.sha256))
+        }
         self._total = len(lacking)
         waiting: queue.SimpleQueue[Wish] = queue.SimpleQueue()
-        for one in lacking.values():
+        for one in lacking:
             waiting.put(one)
-        failures: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[tuple[Wish, str | BaseException]] = queue.SimpleQueue()
         for _ in range(min(_THREADS, len(lacking))):
-            threading.Thread(target=self._work, args=(waiting, failures), daemon=True).start()
-        first: BaseException | None = None
+            threading.Thread(target=self._work, args=(waiting, ended), daemon=True).start()
+        failures: list[BaseException] = []
         try:
-            for _ in lacking:
-                failure = failures.get()
-                first = first or failure
+            for _ in range(len(lacking)):
+                wish, outcome = ended.get()
+                if isinstance(outcome, str):
+                    lacking[wish] = outcome
+                else:
+                    failures.append(outcome)
         finally:
             self._given_up.set()
-        if first:
-            raise first
-
-    def path(self, sha256: str) -> Path:
-        """Return where a file is, once it is there."""
-        return self._folder / sha256
+        if failures:
+            raise failures[0]
+        return [lacking.get(one, one.sha256) for one in wishes]
 
     def _work(
         self,
         waiting: queue.SimpleQueue[Wish],
-        failures: queue.SimpleQueue[BaseException | None],
+        ended: queue.SimpleQueue[tuple[Wish, str | BaseException]],
     ) -> None:
         import requests
 
@@ -115,42 +147,42 @@ class Transfer:
                     wish = waiting.get_nowait()
                 except queue.Empty:
                     return
-                failure: BaseException | None = None
                 try:
-                    self._fetch(wish, session)
+                    ended.put((wish, self._fetch(wish, session)))
                 except (EnvkitError, OSError) as error:
-                    failure = error
-                failures.put(failure)
+                    ended.put((wish, error))
 
-    def _fetch(self, wish: Wish, session: requests.Session) -> None:
-        """Bring one file, unless another process does so meanwhile."""
-        part = self._folder / f"{wish.sha256}.part"
-        target = self.path(wish.sha256)
+    def _fetch(self, wish: Wish, session: requests.Session) -> str:
+        """Bring one file, unless another process does so meanwhile; return its digest."""
+        name = wish.sha256 or f"url-{hashlib.sha256(wish.url.encode()).hexdigest()}"
+        part = self._store.assets / f"{name}.part"
+        sha256 = wish.sha256
         with mutex.hold(f"{part}.lock"):
-            if not target.exists():
+            if not (sha256 and assets.has(self._store, sha256)):
                 with refusals.naming(part), part.open("a+b") as file:
                     download = _Download(wish, file, session, self._given_up)
-                    download.run(lambda: self._count(download))
+                    with self._mutex:
+                        self._downloads.append(download)
+                    sha256 = download.run(self._tell)
                     file.flush()
                     os.fsync(file.fileno())
-                part.chmod(0o444)
-                part.rename(target)
+                assets.publish(part, self._store, sha256)
             Path(f"{part}.lock").unlink(missing_ok=True)
         with self._mutex:
             self._done += 1
         self._tell()
-
-    def _count(self, download: _Download) -> None:
-        key = download.wish.sha256
-        with self._mutex:
-            self._fetched[key] = download.size
-            self._sizes[key] = max(download.expected or 0, download.size)
-        self._tell()
+        return sha256
 
     def _tell(self) -> None:
         with self._mutex:
-            fetched, sizes = sum(self._fetched.values()), sum(self._sizes.values())
-            progress = Progress(fetched, sizes, self._done, self._total)
+            progress = Progress(
+                done=self._done,
+                total=self._total,
+                fetched=sum(one.size for one in self._downloads),
+                came=sum(one.came for one in self._downloads),
+                expected=sum(max(one.expected or 0, one.size) for one in self._downloads),
+                started=self._started,
+            )
         self._report(progress)
 
 
@@ -158,24 +190,27 @@ class _Download:
     """One file, while it comes.
 
     Attributes:
-        wish: what it is to be.
         size: the bytes that there are of it.
+        came: the bytes that have come now, whatever became of them.
         expected: the bytes that it has, as far as the server has said so.
     """
 
     def __init__(
         self, wish: Wish, file: BinaryIO, session: requests.Session, given_up: threading.Event
     ) -> None:
-        self.wish = wish
         self.size = 0
+        self.came = 0
         self.expected: int | None = None
+        self._wish = wish
         self._file = file
         self._session = session
         self._given_up = given_up
         self._digest = hashlib.sha256()
+        self._validator = ""
+        self._title = sources.shown(wish.url)
 
-    def run(self, report: Callable[[], None]) -> None:
-        """Bring what is lacking of it, and make sure that it is what was declared.
+    def run(self, report: Callable[[], None]) -> str:
+        """Bring what is lacking of it, make sure that it is what was declared; return its digest.
 
         Args:
             report: called as something comes.
@@ -183,24 +218,31 @@ class _Download:
         Raises:
             IntegrityError: it is something else; nothing of it is kept.
             EnvkitError: it cannot be had, or not now; what has come is kept.
+            OSError: the disk refuses; where that is as it is full, nothing is kept.
         """
-        self._take_what_is_there()
-        pauses = iter(_PAUSES)
-        while True:
-            before = self.size
-            try:
-                self._take_more(report)
-            except BrokenError as error:
-                pauses = iter(_PAUSES) if self.size > before else pauses
-                pause = next(pauses, None)
-                if pause is None or self._given_up.wait(pause):
-                    raise ToolError(
-                        f"{shown(self.wish.url)}: {error}",
-                        "What has come of it is kept: run it again, and it goes on from there.",
-                    ) from None
-            else:
-                break
-        self._check()
+        wanted = self._wish.sha256
+        try:
+            if not wanted:
+                # What has come of it earlier can be of another file by now.
+                self._forget()
+            self._take_what_is_there()
+            resumed = self.size > 0
+            self._take_all(report)
+            if resumed and self._digest.hexdigest() != wanted:
+                self._forget()
+                self._take_all(report)
+        except OSError as error:
+            if error.errno in _FULL:
+                self._forget()
+            raise
+        found = self._digest.hexdigest()
+        if wanted and found != wanted:
+            self._forget()
+            raise IntegrityError(
+                f"{self._title}: its sha256 is {found}, and not the declared {wanted}",
+                "If it was changed on purpose, declare it anew: `envkit assets add`.",
+            )
+        return found
 
     def _take_what_is_there(self) -> None:
         """Count what an earlier command has left."""
@@ -209,29 +251,51 @@ class _Download:
             self._digest.update(chunk)
             self.size += len(chunk)
 
+    def _take_all(self, report: Callable[[], None]) -> None:
+        """Take what is lacking, asking again where a connection breaks."""
+        pauses = iter(_PAUSES)
+        while True:
+            before = self.came
+            try:
+                self._take_more(report)
+            except BrokenError as error:
+                pauses = iter(_PAUSES) if self.came > before else pauses
+                pause = next(pauses, None)
+                if pause is None or self._given_up.wait(pause):
+                    raise ToolError(
+                        f"{self._title}: {error}",
+                        "What has come of it is kept: run it again, and it goes on from there.",
+                    ) from None
+            else:
+                return
+
     def _take_more(self, report: Callable[[], None]) -> None:
-        with sources.opened(self.wish.url, self.size, self._session) as body:
+        opened = sources.opened(self._wish.url, self.size, self._session, self._validator)
+        with opened as body:
             if body.start != self.size:
                 self._forget()
-            self.expected = body.total
+            self.expected, self._validator = body.total, body.validator
+            self._refuse_too_large()
             for chunk in body.chunks:
                 if self._given_up.is_set():
                     raise BrokenError("called off")
                 self._file.write(chunk)
                 self._digest.update(chunk)
                 self.size += len(chunk)
+                self.came += len(chunk)
                 report()
         if self.expected is not None and self.size < self.expected:
             raise BrokenError(f"cut off after {self.size} of {self.expected} bytes")
 
-    def _check(self) -> None:
-        found = self._digest.hexdigest()
-        if found != self.wish.sha256:
-            self._forget()
-            raise IntegrityError(
-                f"{shown(self.wish.url)}: its sha256 is {found}, and not the declared "
-                f"{self.wish.sha256}",
-                "If it was changed on purpose, declare it anew: `envkit assets add`.",
+    def _refuse_too_large(self) -> None:
+        """Refuse what has no room before hours are spent on it."""
+        lacking = (self.expected or 0) - self.size
+        free = shutil.disk_usage(self._file.name).free
+        if lacking > free:
+            raise RefusedError(
+                f"{self._title}: it has {bytes_text(lacking)} to come, and the disk of "
+                f"{Path(self._file.name).parent} has room for {bytes_text(free)}",
+                "Make room there (`envkit cache prune`), or name another store ($ENVKIT_STORE).",
             )
 
     def _forget(self) -> None:

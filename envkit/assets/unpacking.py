@@ -14,7 +14,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from envkit import refusals
@@ -52,14 +55,8 @@ def unpack(archive: Path, folder: Path, title: str) -> None:
         OSError: the disk refuses.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as found:
-                _write(_of_zip(found, title), folder, title)
-        else:
-            with tarfile.open(archive) as packed:
-                _write(_of_tar(packed, title), folder, title)
-    except _DAMAGED as error:
-        raise IntegrityError(f"{title}: cannot be unpacked: {error}") from None
+        with _members(archive, title) as members:
+            _write(members, folder, title)
     except (FileExistsError, NotADirectoryError):
         raise IntegrityError(f"{title}: a file of it is a folder as well") from None
     except OSError as error:
@@ -67,6 +64,74 @@ def unpack(archive: Path, folder: Path, title: str) -> None:
             raise
         # What a damaged archive says is where no file can be read.
         raise IntegrityError(f"{title}: cannot be unpacked: {error.strerror}") from None
+
+
+def differences(archive: Path, folder: Path, title: str) -> Iterator[tuple[str, str]]:
+    """Yield in what a folder is not what an archive says, with every byte of both read.
+
+    Args:
+        archive: the file, one that can be unpacked.
+        folder: where it was unpacked.
+        title: what the archive is called in messages.
+
+    Returns:
+        Path relative to the folder, and "altered", "added" or "missing".
+
+    Raises:
+        IntegrityError: as for `unpack`.
+    """
+    known: set[str] = set()
+    with _members(archive, title) as members:
+        for member in members:
+            name = _inside(member.name, title)
+            known.update((name, *map(str, PurePosixPath(name).parents)))
+            path = folder / name
+            if not os.path.lexists(path):
+                yield name, "missing"
+            elif not _is_same(member, path):
+                yield name, "altered"
+    for place, folders, files in os.walk(folder):
+        for one in (*folders, *files):
+            name = os.path.relpath(os.path.join(place, one), folder)
+            if name not in known:
+                yield name, "added"
+
+
+def _is_same(member: _Member, path: Path) -> bool:
+    """Return whether what is at a path is what an archive has for it."""
+    status = path.lstat()
+    if member.content is None:
+        return stat.S_ISDIR(status.st_mode)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != member.size:
+        return False
+    if member.executable != bool(status.st_mode & stat.S_IXUSR):
+        return False
+    with path.open("rb") as file:
+        return all(
+            ours == theirs for ours, theirs in zip_longest(_pieces(file), _pieces(member.content))
+        )
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(file.read, _CHUNK), b"")
+
+
+@contextmanager
+def _members(archive: Path, title: str) -> Iterator[Iterator[_Member]]:
+    """Lend the files and folders of an archive.
+
+    Raises:
+        IntegrityError: it is no archive, or is damaged.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as found:
+                yield _of_zip(found, title)
+        else:
+            with tarfile.open(archive) as packed:
+                yield _of_tar(packed, title)
+    except _DAMAGED as error:
+        raise IntegrityError(f"{title}: cannot be unpacked: {error}") from None
 
 
 def _of_zip(archive: zipfile.ZipFile, title: str) -> Iterator[_Member]:

@@ -17,6 +17,7 @@ _BUCKETS = {
     "builds-v1": "built here",
     "bytecode-v1": "byte-code",
     "archives-v1": "fetched for images",
+    "assets-v1": "large files",
     "skeletons-v1": "empty environments",
     "ready-v1": "folders linked ahead",
     "spares-v1": "spares of projects",

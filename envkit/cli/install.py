@@ -79,15 +79,19 @@ def _show_plan(output: Output, plan: Plan, *, as_json: bool) -> None:
                     "changed": plan.changed,
                     "changes": plan.changes,
                     "fetch": [str(pin) for pin in plan.lacking],
+                    "files": plan.files,
                 }
             )
         )
         return
     for line in render.change_lines(plan.changes):
         answer(line)
+    for asset in plan.files.lacking:
+        answer(f"+ {asset.path}")
+    for path in plan.files.superfluous:
+        answer(f"- {path}")
     if not plan.changed:
         output.say("Nothing would be changed")
     else:
-        output.say(
-            f"Would be: {render.change_summary(plan.changes)}; {len(plan.lacking)} to be fetched"
-        )
+        fetched = len(plan.lacking) + len(plan.files.fetch)
+        output.say(f"Would be: {render.change_summary(plan.changes)}; {fetched} to be fetched")

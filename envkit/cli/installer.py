@@ -21,6 +21,7 @@ from envkit.store import layout
 from envkit.store.layout import Store
 
 if TYPE_CHECKING:
+    from envkit.assets.transfer import Progress as FilesProgress
     from envkit.fetching.progress import Progress
 
 
@@ -78,16 +79,27 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
             started=progress.started,
         )
 
+    files = Meter(output, "Fetching")
+
+    def report_files(progress: FilesProgress) -> None:
+        files.update_files(**progress._asdict())
+
     with request.store.in_use(output.say):
         plan = plans.make(request, output.say)
         output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
-        outcome = execution.apply(plan, report=report, say=output.say)
+        outcome = execution.apply(plan, report=report, report_files=report_files, say=output.say)
     if not listed:
         output.changes(outcome.changes)
+    for path in outcome.files.placed:
+        output.say(f"  + {path}")
+    for path in outcome.files.dropped:
+        output.say(f"  - {path}")
+    for path in outcome.files.left:
+        output.warn(f"{path} is not declared any more; it was changed, and is left where it is")
     took = seconds_text(time.monotonic() - started)
     has = count(outcome.distributions, "distribution")
     has += f", Python {plan.interpreter.version}"
-    if not outcome.touched:
+    if not outcome.touched and not outcome.files.placed:
         output.say(f"Already up to date: {has}")
     else:
         output.say(f"Installed in {took}: {has}, {outcome.fetched} fetched")

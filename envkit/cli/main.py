@@ -19,6 +19,7 @@ _COMMANDS = {
     "install": ("install", "Make the environment what the lock says."),
     "rollback": ("rollback", "Bring the environment of before back."),
     "history": ("history", "List the locks and environments to go back to."),
+    "assets": ("assets", "Declare large files that pip cannot bring."),
     "build": ("build", "Build the image that is deployed, from the same lock."),
     "verify": ("verify", "Compare every file of the environment with the lock."),
     "run": ("run", "Run a command in the environment."),
@@ -29,6 +30,9 @@ _COMMANDS = {
     "config": ("config", "Show each setting and where it came from."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
+
+# What the commands are called there whose names are taken.
+_NAMES = {"assets": "assets_group"}
 
 
 class _Commands(click.Group):
@@ -43,7 +47,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"envkit.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, _NAMES.get(cmd_name, cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

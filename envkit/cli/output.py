@@ -104,6 +104,31 @@ class Meter:
             text += f"  about {quantities.whole_seconds_text(left)} left"
         self._output.draw(text)
 
+    def update_files(
+        self, *, done: int, total: int, fetched: int, came: int, expected: int, started: float
+    ) -> None:
+        """Show the state of fetching files whose sizes become known as they come.
+
+        Args:
+            done: how many files are done.
+            total: how many there are.
+            fetched: the bytes that there are of them.
+            came: those of them that came now.
+            expected: the bytes that they have, as far as is known.
+            started: when the work began, by `time.monotonic`.
+        """
+        now = time.monotonic()
+        if now - self._drawn < 0.05 and done < total:
+            return
+        self._drawn = now
+        rate = came / max(now - started, 0.001)
+        of = f" of {quantities.bytes_text(expected)}" if expected > fetched else ""
+        text = f"{self._label} {done}/{total}  {quantities.bytes_text(fetched)}{of}"
+        text += f"  {quantities.bytes_text(rate)}/s"
+        if rate and expected > fetched:
+            text += f"  about {quantities.whole_seconds_text((expected - fetched) / rate)} left"
+        self._output.draw(text)
+
     def update_bytes(self, *, done: int, total: int) -> None:
         """Show how many of so many bytes have been dealt with."""
         now = time.monotonic()

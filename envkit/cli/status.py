@@ -51,6 +51,9 @@ def _show(result: Status) -> None:
         answer(f"  {kind}: {path}")
     if len(result.drift) > _FEW:
         answer(f"  … {len(result.drift)} paths in all")
+    for path, state in result.files:
+        hints = {"missing": "Run `envkit install`.", "differs": "Move it away, or declare it anew."}
+        _line("large file", state, state == "there", path, hints.get(state, ""))
     if result.image:
         hints = {"stale": "older than {}: `envkit build`", "missing": "{}", "unknown": "{}"}
         hint = hints.get(result.image.state, "").format(" and ".join(result.image.reasons))

@@ -78,10 +78,11 @@ def _reporter(output: Output) -> Report:
 
 def _show(output: Output, result: Verification, *, fixed: bool) -> None:
     _list(output, result.differences)
+    _list(output, result.files_differing)
     for line in render.change_lines(result.changes):
         answer(f"not the lock's: {line}")
     summary = f"{count(result.files, 'file')} compared by {result.depth}"
-    number = len(result.differences)
+    number = len(result.differences) + len(result.files_differing)
     if not number:
         answer(f"{summary}: all as they should be")
     else:

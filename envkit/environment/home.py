@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envkit import mutex
-from envkit.environment import stamp
+from envkit.environment import placed, stamp
 from envkit.store.layout import Store
 
 # The file of a project's folder in the store that has the project's own path in it.
@@ -27,6 +27,7 @@ class Home:
         shelves: the folder of ready trees.
         context: the file in which it is kept what the files of the build context were.
         image: the file in which it is kept what image was built last.
+        placed: the file in which it is kept what was put into the project beside its environment.
         rubbish: a folder that is emptied behind installations; maybe on another filesystem.
         copies: whether the store is on another filesystem, so that nothing can be linked from it.
     """
@@ -42,6 +43,7 @@ class Home:
         self.shelves = str(store.ready)
         self.context = f"{folder}/context"
         self.image = f"{folder}/image.json"
+        self.placed = f"{folder}/{placed.NOTES}"
         self.rubbish = str(store.scratch)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.

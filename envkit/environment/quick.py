@@ -5,7 +5,7 @@ Imported before everything else, so that an answer takes hardly longer than star
 
 import os
 
-from envkit.environment import activation, stamp
+from envkit.environment import activation, placed, stamp
 from envkit.errors import MissingError
 from envkit.foreground import replace
 from envkit.gpu.marks import PLACE
@@ -30,7 +30,7 @@ def install_in(folder: str) -> str | None:
         if _is_abandoned(found):
             return None
         if stamp.is_current(environment, found):
-            return _unchanged(found)
+            return _unchanged(found) if _has_its_files(environment, found) else None
         return _look_closer(environment, found["mutex"][0])
     except (OSError, LookupError, ValueError):
         return None
@@ -117,6 +117,8 @@ def _look_closer(environment: str, mutex: str) -> str | None:
             changed = stamp.changed_folders(environment, found["container"])
             if changed or not stamp.has_record(environment, found):
                 return None
+            if not _has_its_files(environment, found):
+                return None
             stamp.write(environment, {**found, "input": states})
             return _unchanged(found)
         return _switch(environment, found["spare"][0])
@@ -132,6 +134,8 @@ def _switch(environment: str, spare: str) -> str | None:
     states = _states(kept)
     if not _is_for(environment, kept) or not stamp.has_record(spare, kept):
         return None
+    if not _has_its_files(environment, kept):
+        return None
     settled = stamp.is_settled(spare)
     folders = kept["container"] if settled else stamp.read_folders(spare)
     if stamp.changed_folders(spare, folders):
@@ -144,6 +148,12 @@ def _switch(environment: str, spare: str) -> str | None:
     except ExchangeUnavailableError:
         return None
     return f"Switched back: {kept['summary'][0]}"
+
+
+def _has_its_files(environment: str, found: stamp.Stamp) -> bool:
+    """Return whether the large files of the project are in their places."""
+    notes = f"{os.path.dirname(found['mutex'][0])}/{placed.NOTES}"
+    return placed.are_right(notes, os.path.dirname(environment), found["content"][0])
 
 
 def _is_abandoned(found: stamp.Stamp) -> bool:

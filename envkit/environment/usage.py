@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from envkit.environment import ready, stamp
+from envkit.environment import placed, ready, stamp
 from envkit.environment import record as records
 from envkit.environment.home import PROJECT
 from envkit.environment.record import Record
@@ -22,7 +22,8 @@ class User(NamedTuple):
         folder: its folder in the store.
         root: the project's own folder; empty if it is not known.
         places: where its environments can be.
-        entries: the names of the entries that its environment or its spare has files of.
+        entries: the names of the entries that its environment or its spare has files of, and of the
+            large files that are in it.
         shelves: the names of the shelves that would serve it.
     """
 
@@ -50,7 +51,8 @@ def users(store: Store) -> Iterator[User]:
             folder=folder,
             root=root,
             places=places,
-            entries=frozenset(entry for record in found for entry in records.entries(record)),
+            entries=frozenset(entry for record in found for entry in records.entries(record))
+            | placed.digests(f"{folder}/{placed.NOTES}"),
             shelves=frozenset(shelf for record in found for shelf in _shelves(record)),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit import refusals
+from envkit.assets import installation as assets
 from envkit.changes import Change
 from envkit.environment import halves, patch, usage
 from envkit.environment.halves import Half, Wanted
@@ -20,6 +21,7 @@ from envkit.quantities import count
 from envkit.store.layout import Store
 
 if TYPE_CHECKING:
+    from envkit.assets.transfer import Report as FilesReport
     from envkit.fetching.progress import Report
 
 
@@ -32,6 +34,7 @@ class Outcome(NamedTuple):
         distributions: how many the environment has.
         fetched: how many of them were fetched by this command.
         compiling: whether byte-code is still being made, behind the user's back.
+        files: what was done with large files.
     """
 
     changes: tuple[Change, ...]
@@ -39,22 +42,35 @@ class Outcome(NamedTuple):
     distributions: int
     fetched: int
     compiling: bool
+    files: assets.Outcome
 
 
-def apply(chosen: Plan, *, report: Report, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Make the project's environment what its locks say.
+def apply(
+    chosen: Plan,
+    *,
+    report: Report,
+    report_files: FilesReport,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Make the project's environment what its locks say, and put its large files in their places.
 
     Until the very end `.venv` is as it was; then it is wholly the new one.
 
     Args:
         chosen: what `plan.make` returned.
-        report: called with the progress of fetching.
+        report: called with the progress of fetching distributions.
+        report_files: called with that of fetching large files.
         say: called with a line at each step that can take time.
 
     Raises:
         EnvkitError: something cannot be fetched, is not what the lock names, or `.venv` is not
             envkit's to replace. The environment is as it was.
     """
+    files = chosen.files.fetch
+    if files:
+        say(f"Fetching {count(len(files), 'large file')}")
+    offline = chosen.request.offline
+    assets.bring(chosen.files, chosen.request.store, offline=offline, report=report_files)
     while True:
         try:
             return _apply(chosen, report, say)
@@ -92,6 +108,7 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         else:
             halves.restamp(live, wanted)
         compiling = wanted.completed and live.lacks_bytecode(wanted)
+        files = assets.place(request.project, store, chosen.content)
     if compiling or (touched and wanted.completed):
         background.start(request)
     return Outcome(
@@ -100,6 +117,7 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         distributions=len(chosen.pins),
         fetched=fetched,
         compiling=compiling,
+        files=files,
     )
 
 

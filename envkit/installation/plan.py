@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envkit import interpreter
+from envkit.assets import installation as assets
+from envkit.assets.installation import Plan as Files
 from envkit.changes import Change
 from envkit.environment import halves, stamp, visibility
 from envkit.environment.halves import Half
@@ -34,8 +36,9 @@ class Plan(NamedTuple):
         overrides: the lines for the files that stand above the settings, as they were before.
         live: `.venv` as it was found.
         changes: what will be different to a user.
+        files: what is lacking of the project's large files.
         changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
-            say, somebody put something into it, or other GPUs may be seen.
+            say, somebody put something into it, other GPUs may be seen, or a large file is lacking.
     """
 
     request: Request
@@ -47,6 +50,7 @@ class Plan(NamedTuple):
     overrides: tuple[str, ...]
     live: Half
     changes: tuple[Change, ...]
+    files: Files
     changed: bool
 
     @property
@@ -93,6 +97,7 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
 
         versions[normalize(project.name)] = editable.VERSION
     changes = halves.changes(live, versions)
+    lacking = assets.plan(project, request.store)
     return Plan(
         request=request,
         interpreter=python,
@@ -103,7 +108,9 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
         overrides=tuple(stamp.override_lines()),
         live=live,
         changes=changes,
+        files=lacking,
         changed=bool(changes)
+        or lacking.changed
         or len(entries) < len(pins)
         or live.is_drifted(python)
         or not _sees_what_is_set(live, project),

@@ -88,6 +88,11 @@ class Store(NamedTuple):
         return self.root / "archives-v1"
 
     @property
+    def assets(self) -> Path:
+        """Large files, each under its sha256."""
+        return self.root / "assets-v1"
+
+    @property
     def tools(self) -> Path:
         """Environments that hold tools for interpreters which envkit's own do not support."""
         return self.root / "tools-v1"

@@ -20,7 +20,8 @@ class Served:
         says: the length that is said; by default the right one.
         ranges: whether it can be asked for from the middle on.
         pace: seconds between pieces of 64 KiB.
-        asked: the first byte of each request for it.
+        tags: its entity tags, one a request, as it changes meanwhile.
+        asked: the first byte that each request for it was answered from.
     """
 
     content: bytes
@@ -30,6 +31,7 @@ class Served:
     says: int | None = None
     ranges: bool = True
     pace: float = 0
+    tags: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
 
 
@@ -74,6 +76,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         asked = self.headers.get("Range", "")
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and file.ranges else 0
+        tag = file.tags.pop(0) if file.tags else ""
+        if self.headers.get("If-Range", tag) != tag:
+            start = 0
         file.asked.append(start)
         code, times = file.status
         if times:
@@ -86,6 +91,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         rest = file.content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(rest) if file.says is None else file.says))
+        if tag:
+            self.send_header("ETag", tag)
         if start:
             end = len(file.content) - 1
             self.send_header("Content-Range", f"bytes {start}-{end}/{len(file.content)}")
