@@ -65,7 +65,7 @@ class Placed:
             )
         if not os.path.lexists(target) or self._is_untouched(asset.path):
             return
-        if _is_file(target) and not asset.unpack and digest.sha256(target) == asset.sha256:
+        if self._is_as_good(asset, target):
             return
         raise UsageError(
             f"{asset.path} is there already, and is not what envkit put there",
@@ -184,6 +184,19 @@ class Placed:
 
         source = files.path(self._store, known.sha256)
         return source.exists() and not any(unpacking.differences(source, target, path))
+
+    def _is_as_good(self, asset: AssetConfig, target: Path) -> bool:
+        """Return whether what is in a place is what was declared, whoever put it there.
+
+        Of a folder that is not known before there is the archive: until then it may be.
+        """
+        if not asset.unpack:
+            return _is_file(target) and digest.sha256(target) == asset.sha256
+        if not _is_folder(target):
+            return False
+        return not files.path(self._store, asset.sha256).exists() or not any(
+            self.differences(asset)
+        )
 
     def _write(self, contents: Sequence[str]) -> None:
         self._contents = list(contents)

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Usage: ./install.sh [OPTION]...
 #
-# Makes this project's .venv from its locked requirements.txt, checking every hash. Needs a Python 3
-# and a POSIX shell. An installed envkit does the same sooner, so the work is handed over to it.
+# Makes this project's .venv from its locked requirements.txt, checking every hash, and brings the
+# large files that its settings declare. Needs a Python 3 and a POSIX shell. An installed envkit
+# does the same sooner, so the work is handed over to it.
 #
 #   --dev             the same as --group dev
 #   --group NAME      install requirements-NAME.txt as well (may be repeated)
@@ -280,8 +281,22 @@ log=.venv/.envkit/log running=''
 # in the background, because a shell in `wait` acts on a signal at once.
 run() {
     running=yes
-    "$python" -I -c 'import os, sys; os.setpgid(0, 0); os.execvp(sys.argv[1], sys.argv[1:])' \
-        "$@" </dev/null >"$log" 2>&1 &
+    begin "$@" >"$log" 2>&1 &
+    attend
+}
+
+run_shown() {
+    running=yes
+    begin "$@" &
+    attend
+}
+
+begin() {
+    exec "$python" -I -c 'import os, sys; os.setpgid(0, 0); os.execvp(sys.argv[1], sys.argv[1:])' \
+        "$@" </dev/null
+}
+
+attend() {
     code=0
     wait "$!" || code=$?
     running=''
@@ -369,13 +384,16 @@ install_project() {
     must 'installing the project itself' pip "$@"
 }
 
-build() {
-    say "Making .venv with $python, from $locks."
+be_stoppable() {
     trap finish EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 141' PIPE
     trap 'exit 143' TERM
+}
+
+build() {
+    say "Making .venv with $python, from $locks."
     [ ! -e .venv ] || mv .venv .venv.previous
     mkdir .venv .venv/.envkit
     : >.venv/.envkit/building
@@ -389,6 +407,207 @@ build() {
     say "$state" >.venv/.envkit/install-sh.new
     mv .venv/.envkit/install-sh.new .venv/.envkit/install-sh
     rm .venv/.envkit/building
+}
+
+# --- large files ----------------------------------------------------------------------------------
+
+# [[tool.envkit.assets]]: each fetched into .envkit, going on where it was cut, and put into its
+# place by one rename, once its sha256 is right. What somebody else put there is left alone. What
+# was placed is noted with its size and times, so that it is not read again.
+toml='
+try:
+    import tomllib
+except ImportError:
+    from pip._vendor import tomli as tomllib  # what there is for a Python before 3.11
+'
+bring_files='
+import errno, hashlib, http.client, json, os, shutil, sys, tarfile, time, zipfile
+import urllib.error, urllib.request
+
+def fail(code, *lines):
+    for line in lines:
+        print("install.sh:", line, file=sys.stderr)
+    sys.exit(code)
+
+def declared():
+    for name, below in ("envkit.toml", ()), ("pyproject.toml", ("tool", "envkit")):
+        if os.path.exists(name):
+            with open(name, "rb") as file:
+                table = tomllib.load(file)
+            for key in below:
+                table = table.get(key, {})
+            yield from table.get("assets", ())
+
+def state(path):
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    kept = (status.st_ino,) if os.path.isdir(path) else (status.st_size, status.st_mtime_ns)
+    return " ".join(map(str, kept))
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+def is_there(path, asset):
+    known = notes.get(path)
+    if known and known == [asset["sha256"], state(path)]:
+        return True
+    if not os.path.lexists(path) or (not known and asset.get("unpack") and os.path.isdir(path)):
+        return False
+    if os.path.isfile(path) and not asset.get("unpack") and sha256(path) == asset["sha256"]:
+        return True
+    if not (known and known[1] == state(path) and not os.path.isdir(path)):
+        refuse(path)
+    return False
+
+def refuse(path):
+    fail(2, path + " is there already, and is not what was declared.",
+         "Move it away and run this again.")
+
+def contents(folder):
+    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+    return {os.path.relpath(file, folder): sha256(file) for file in files}
+
+def size_of(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+def fetch(url, part):
+    have = size_of(part) if url.startswith("http") else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = "bytes=%d-" % have
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        goes_on = have and answer.status == 206
+        said = answer.headers.get("Content-Length")
+        with open(part, "ab" if goes_on else "wb") as file:
+            shutil.copyfileobj(answer, file, 1 << 16)
+        come = size_of(part) - (have if goes_on else 0)
+        if said and come < int(said):
+            raise http.client.IncompleteRead(b"", int(said) - come)
+
+def bring(url, part):
+    shown = url.partition("?")[0]
+    if url.partition(":")[0] not in ("http", "https", "file"):
+        fail(3, shown + " is read by envkit alone: install that, and run this again.")
+    before, pauses = size_of(part), [1, 2, 4, 8]
+    while True:
+        try:
+            return fetch(url, part)
+        except urllib.error.HTTPError as error:
+            said = "HTTP %d %s" % (error.code, error.reason)
+            if error.code == 416:
+                os.unlink(part)  # there is no more of it than there is: of something else, then
+            elif error.code < 500 and error.code != 429:
+                fail(3 if error.code in (404, 410) else 4, "%s: %s." % (shown, said))
+        except (OSError, http.client.HTTPException) as error:
+            if error.__class__ is urllib.error.URLError and url.startswith("file"):
+                fail(3, "%s: %s." % (shown, error.reason))
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                os.unlink(part)
+                fail(4, "%s: %s." % (shown, error.strerror))
+            said = str(getattr(error, "reason", error))
+        if size_of(part) > before:
+            before, pauses = size_of(part), [1, 2, 4, 8]
+        if not pauses:
+            fail(4, "%s: %s." % (shown, said),
+                 "What has come is kept: run this again, and it goes on from there.")
+        time.sleep(pauses.pop(0))
+
+def members(archive):
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as found:
+            for one in found.infolist():
+                mode = one.external_attr >> 16
+                plain = mode & 0o170000 in (0, 0o100000, 0o040000)
+                yield one.filename, plain, None if one.is_dir() else found.open(one), mode
+    else:
+        with tarfile.open(archive) as found:
+            for one in found:
+                yield one.name, one.isreg() or one.isdir(), found.extractfile(one), one.mode
+
+def unpack(archive, folder, title):
+    os.makedirs(folder)
+    for name, plain, content, mode in members(archive):
+        parts = [part for part in name.replace(chr(92), "/").split("/") if part not in ("", ".")]
+        if not plain or name.startswith("/") or ".." in parts or ":" in (parts or [""])[0]:
+            fail(4, "%s: %r leads outside, or is neither a file nor a folder." % (title, name))
+        target = os.path.join(folder, *parts)
+        os.makedirs(os.path.dirname(target) if content else target, exist_ok=True)
+        if content:
+            with content, open(target, "xb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)
+            os.chmod(target, 0o755 if mode & 0o100 else 0o644)
+
+def place(asset):
+    path = os.path.normpath(asset["path"])
+    first = path.split(os.sep)[0]
+    above = os.path.realpath(os.path.dirname(path) or ".")
+    inner = os.path.commonpath([above, os.path.realpath(".")]) == os.path.realpath(".")
+    if not inner or os.path.isabs(path) or first in ("..", ".", ".venv", ".envkit", ".git"):
+        fail(2, path + " leads outside of the project.")
+    if is_there(path, asset):
+        notes[path] = [asset["sha256"], state(path)]
+        return
+    print("Fetching", path, flush=True)
+    part = os.path.join(".envkit", asset["sha256"] + ".part")
+    draft = os.path.join(".envkit", asset["sha256"] + ".unpacked")
+    bring(asset["url"], part)
+    found = sha256(part)
+    if found != asset["sha256"]:
+        os.unlink(part)
+        fail(4, "%s: its sha256 is %s, and not the declared %s." % (path, found, asset["sha256"]))
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    if asset.get("unpack"):
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            unpack(part, draft, path)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+            fail(4, "%s: cannot be unpacked: %s." % (path, error))
+        finally:
+            os.unlink(part)
+        if not os.path.isdir(path):
+            os.rename(draft, path)
+        elif contents(draft) != contents(path):
+            refuse(path)
+        else:
+            shutil.rmtree(draft)
+    else:
+        os.chmod(part, 0o444)
+        os.replace(part, path)
+    notes[path] = [asset["sha256"], state(path)]
+
+os.makedirs(".envkit", exist_ok=True)
+kept = os.path.join(".envkit", "install-sh-files.json")
+try:
+    with open(kept) as file:
+        notes = json.load(file)
+except (OSError, ValueError):
+    notes = {}
+try:
+    for asset in declared():
+        place(asset)
+        with open(kept + ".new", "w") as file:
+            json.dump(notes, file)
+        os.replace(kept + ".new", kept)
+except OSError as error:
+    fail(4, "the large files: %s." % error)
+except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError) as error:
+    fail(2, "the large files declared in the settings cannot be understood: %s." % error)'
+
+probe_toml() { "$reader" -I -c "$toml" 2>/dev/null; }
+
+bring_large_files() {
+    grep -qs assets envkit.toml pyproject.toml || return 0
+    reader=.venv/bin/python
+    probe_toml || reader=$python
+    probe_toml || die 3 "reading the large files' entries needs Python 3.11, or pip."
+    run_shown "$reader" -I -c "$toml$bring_files" || exit "$?"
 }
 
 # --- and so ---------------------------------------------------------------------------------------
@@ -446,10 +665,13 @@ main() {
     recover
     refuse_foreign
     state=$(current_state)
+    be_stoppable
     if is_up_to_date; then
         say '.venv is already up to date.'
+        bring_large_files
     else
         build
+        bring_large_files
         report
     fi
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from envkit.assets.placing import Placed
+from envkit.assets.unpacking import unpack
 from envkit.config import AssetConfig
 from envkit.environment import placed as notes
 from envkit.errors import IntegrityError, UsageError
@@ -126,6 +127,16 @@ def test_an_unpacked_folder_with_something_of_the_users(
         placed(root).place(asset(stored(store), "models/one"))
     assert not placed(root).drop("models/one")
     assert files(folder) == before
+
+
+def test_what_somebody_else_unpacked(store: Store, root: Path) -> None:
+    one = asset(archived(store), "models/one", unpack=True)
+    folder = root / "models/one"
+    folder.mkdir(parents=True)
+    unpack(store.assets / one.sha256, folder, "archive")
+    placed(root).place(one)
+    assert placed(root).lacking([one]) == ()
+    assert files(folder) == CONTENT
 
 
 def test_a_folder_is_put_right(store: Store, root: Path, tmp_path: Path) -> None:
