@@ -56,19 +56,27 @@ def plan(project: Project, store: Store) -> Plan:
     """Return what is lacking of a project's large files.
 
     Raises:
-        UsageError: a place has something else, or leads outside of the project.
         EnvkitError: the filesystem refuses.
     """
     found = _placed(project, store)
     assets = project.config.assets
     lacking = found.lacking(assets)
-    for asset in lacking:
-        found.refuse_strange(asset)
     return Plan(
         lacking=lacking,
         fetch=tuple(asset for asset in lacking if not files.has(store, asset.sha256)),
         superfluous=found.superfluous(assets),
     )
+
+
+def check(chosen: Plan, project: Project, store: Store) -> None:
+    """Make sure that what is lacking can be put into its places.
+
+    Raises:
+        UsageError: a place has something else, or leads outside of the project.
+    """
+    found = _placed(project, store)
+    for asset in chosen.lacking:
+        found.refuse_strange(asset)
 
 
 def bring(chosen: Plan, store: Store, *, offline: bool, report: Report) -> None:

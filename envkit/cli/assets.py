@@ -57,7 +57,7 @@ def add(output: Output, url: str, path: str | None, unpack: bool, sha256: str | 
         output.clear()
         # A place that is somebody's is found out before anything is written.
         wished = found._replace(config=found.config._replace(assets=(*before, asset)))
-        assets.plan(wished, store)
+        assets.check(assets.plan(wished, store), wished, store)
         is_new = declaration.declare(found, asset)
         size = bytes_text(files.path(store, digest).stat().st_size)
     verb = "Added" if is_new else "Changed"

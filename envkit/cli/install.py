@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from envkit import git, project, render
+from envkit.assets import installation as assets
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Output, answer
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
@@ -61,6 +62,7 @@ def install(
     )
     if check or dry_run:
         plan = plans.make(request)
+        assets.check(plan.files, found, request.store)
         _show_plan(output, plan, as_json=as_json)
         return EXIT_DIFFERENCE if check and plan.changed else EXIT_DONE
     outcome = perform(request, output)

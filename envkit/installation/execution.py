@@ -66,11 +66,7 @@ def apply(
         EnvkitError: something cannot be fetched, is not what the lock names, or `.venv` is not
             envkit's to replace. The environment is as it was.
     """
-    files = chosen.files.fetch
-    if files:
-        say(f"Fetching {count(len(files), 'large file')}")
-    offline = chosen.request.offline
-    assets.bring(chosen.files, chosen.request.store, offline=offline, report=report_files)
+    _bring_files(chosen, report_files, say)
     while True:
         try:
             return _apply(chosen, report, say)
@@ -79,6 +75,14 @@ def apply(
             entry, _ = usage.set_aside(chosen.request.store, altered.source)
             say(f"{entry} was altered in the store; it is set aside and made anew")
             chosen = plans.make(chosen.request)
+
+
+def _bring_files(chosen: Plan, report: FilesReport, say: Callable[[str], None]) -> None:
+    request, files = chosen.request, chosen.files
+    assets.check(files, request.project, request.store)
+    if files.fetch and not request.offline:
+        say(f"Fetching {count(len(files.fetch), 'large file')}")
+    assets.bring(files, request.store, offline=request.offline, report=report)
 
 
 def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:

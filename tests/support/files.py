@@ -1,5 +1,6 @@
 """A server of files on loopback that cuts, stalls, lies and refuses, as it is told to."""
 
+import contextlib
 import http.server
 import threading
 import time
@@ -20,17 +21,19 @@ class Served:
         says: the length that is said; by default the right one.
         ranges: whether it can be asked for from the middle on.
         pace: seconds between pieces of 64 KiB.
+        endless: whether no length is said, and the end of the connection is that of the file.
         tags: its entity tags, one a request, as it changes meanwhile.
         asked: the first byte that each request for it was answered from.
     """
 
-    content: bytes
+    content: bytes | memoryview
     cuts: list[int] = field(default_factory=list)
     stalls: float = 0
     status: tuple[int, int] = (200, 0)
     says: int | None = None
     ranges: bool = True
     pace: float = 0
+    endless: bool = False
     tags: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
 
@@ -55,7 +58,7 @@ class Files:
         self._thread.join()
         self._server.server_close()
 
-    def serve(self, name: str, content: bytes) -> Served:
+    def serve(self, name: str, content: bytes | memoryview) -> Served:
         """Serve a file."""
         self.served[name] = Served(content)
         return self.served[name]
@@ -90,13 +93,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         rest = file.content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(rest) if file.says is None else file.says))
+        if file.endless:
+            self.close_connection = True
+        else:
+            length = len(rest) if file.says is None else file.says
+            self.send_header("Content-Length", str(length))
         if tag:
             self.send_header("ETag", tag)
         if start:
             end = len(file.content) - 1
             self.send_header("Content-Range", f"bytes {start}-{end}/{len(file.content)}")
         self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self._send(file, rest)
+
+    def _send(self, file: Served, rest: bytes | memoryview) -> None:
         if file.cuts:
             rest = rest[: file.cuts.pop(0)]
             self.close_connection = True
