@@ -31,11 +31,15 @@ def declare(project: Project, asset: AssetConfig) -> bool:
     below = ("tool", "envkit") if file.name == "pyproject.toml" else ()
     old = file.read_bytes().decode()
     new = with_entry(old, asset, below)
-    before = _entries(tomllib.loads(old), below)
-    if _entries(tomllib.loads(new), below) != _merged(before, asset):
+    before, values = _entries(tomllib.loads(old), below), _plain(asset)
+    try:
+        is_meant = _entries(tomllib.loads(new), below) == _merged(before, asset)
+    except tomllib.TOMLDecodeError:  # a table in one line has no more after it
+        is_meant = False
+    if not is_meant:
         raise UsageError(
             f"{file.name}: no entry can be added to assets as they are written there",
-            f"Write it by hand: {_plain(asset)}",
+            f"Write it by hand: {', '.join(f'{key} = {one!r}' for key, one in values.items())}",
         )
     drafts.replace({file: new.encode()})
     return all(one.get("path") != asset.path for one in before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from envkit.errors import MissingError, ToolError, UsageError
@@ -18,16 +18,9 @@ _CHUNK = 1 << 20
 # How long a connection may take to come about, and how long nothing may come, in seconds.
 _TIMEOUT = (10.0, 30.0)
 
-# Scheme -> the distribution that lets fsspec read it (fsspec documentation, "Built-in
+# Scheme -> the extra of envkit that lets fsspec read it (fsspec documentation, "Built-in
 # implementations", "Other known implementations").
-_EXTRAS = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "hf": "huggingface_hub",
-}
+_EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "hf": "hf"}
 
 
 class BrokenError(Exception):
@@ -170,20 +163,36 @@ def _through_fsspec(url: str, scheme: str, start: int) -> Iterator[Body]:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError:
         raise MissingError(
-            f"{shown(url)}: {scheme} is read by fsspec and {extra}, which are not installed",
-            f"Install them beside envkit, as in `pipx inject envkit fsspec {extra}`.",
+            f"{shown(url)}: {scheme} is read by envkit's extra {extra}, which is not installed",
+            f"Install it: `pipx install --force 'envkit[{extra}]'`.",
         ) from None
-    try:
+    with _understood(url):
         total = system.size(path)
-        with system.open(path, "rb") as file:
-            file.seek(start)
-            yield Body(start, total, iter(lambda: file.read(_CHUNK), b""))
+        file = system.open(path, "rb", block_size=4 * _CHUNK)
+    with file:
+        file.seek(start)
+        yield Body(start, total, _read(file, url))
+
+
+def _read(file: IO[bytes], url: str) -> Iterator[bytes]:
+    with _understood(url):
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+@contextmanager
+def _understood(url: str) -> Iterator[None]:
+    """Tell of what libraries raise that read remote files: each has exceptions of its own."""
+    try:
+        yield
     except FileNotFoundError:
         raise MissingError(f"{shown(url)}: there is no such file") from None
-    except PermissionError as error:
-        raise ToolError(f"{shown(url)}: refused: {error}") from None
     except OSError as error:
+        if isinstance(error, PermissionError):
+            raise ToolError(f"{shown(url)}: refused: {error}") from None
         raise BrokenError(str(error)) from None
+    except Exception as error:
+        raise ToolError(f"{shown(url)}: {str(error) or type(error).__name__}") from None
 
 
 def shown(url: str) -> str:

@@ -156,7 +156,7 @@ def test_no_such_file(files: Files, store: Store) -> None:
     assert "404" in refused(store, Wish(files.url("absent"), "0" * 64), MissingError)
     assert "cannot be read" in refused(store, Wish("file:///absent", "0" * 64), MissingError)
     assert "cannot be fetched" in refused(store, Wish("ftp://x/y", "0" * 64), UsageError)
-    assert "fsspec" in refused(store, Wish("s3://bucket/x", "0" * 64), MissingError)
+    assert "extra gs" in refused(store, Wish("gs://bucket/x", "0" * 64), MissingError)
 
 
 def test_passwords_are_not_shown(files: Files, store: Store) -> None:
