@@ -47,7 +47,7 @@ def test_reference_has_each_option_and_no_other(name: str) -> None:
     }
     table = [line.split("|")[1] for line in section(name).splitlines() if line.startswith("| `-")]
     assert {
-        option for cell in table for option in re.findall(r"(?<!\w)--?[a-zA-Z-]+", cell)
+        option for cell in table for option in re.findall(r"(?<!\w)--?[a-zA-Z][a-zA-Z0-9-]*", cell)
     } == options
 
 
