@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from envkit import overrides
+from envkit import declared, overrides
+from envkit.declared import AssetConfig, Count, ServiceConfig, is_count, is_number
 from envkit.errors import UsageError
 from envkit.quantities import parse_bytes, parse_seconds
 from envkit.tables import Layer, Table, read_toml
@@ -15,7 +16,6 @@ from envkit.tables import Layer, Table, read_toml
 Compile = Literal["background", "now", "off"]
 Link = Literal["hardlink", "copy"]
 Order = Literal["PCI_BUS_ID", "FASTEST_FIRST"]
-Count = int | Literal["all"]
 
 _LINKS: tuple[Link, ...] = ("hardlink", "copy")
 _COMPILES: tuple[Compile, ...] = ("background", "now", "off")
@@ -44,22 +44,6 @@ class ImageConfig(NamedTuple):
     labels: Mapping[str, str] = {}
     secrets: tuple[str, ...] = ()
     args: Mapping[str, str] = {}
-
-
-class AssetConfig(NamedTuple):
-    """One of `[[tool.envkit.assets]]`: a large file that a project needs.
-
-    Attributes:
-        url: where it comes from.
-        sha256: its digest, in hex.
-        path: where it goes, relative to the project's folder, with slashes.
-        unpack: whether it is an archive, of which the content goes there, into a folder.
-    """
-
-    url: str
-    sha256: str
-    path: str
-    unpack: bool = False
 
 
 class GpuConfig(NamedTuple):
@@ -163,6 +147,7 @@ class Config(NamedTuple):
         image: how the image is built.
         gpu: which GPUs may be seen.
         assets: the large files that the project needs.
+        services: what the project serves, in the order of the file.
         sources: where the value of each key came from: a file and key, a variable, an option;
             keys that have their default are not there.
     """
@@ -178,18 +163,23 @@ class Config(NamedTuple):
     image: ImageConfig
     gpu: GpuConfig
     assets: tuple[AssetConfig, ...]
+    services: tuple[ServiceConfig, ...]
     sources: Mapping[str, str]
 
     def items(self) -> Iterator[tuple[str, Any, str]]:
         """Yield each setting's name in `[tool.envkit]`, its value, and where that came from."""
         for key in _KEYS:
-            if key not in (*_TABLES, "assets"):
+            if key not in (*_TABLES, "assets", "services"):
                 yield key, getattr(self, key), self.source(key)
         for table in _TABLES:
             for key, value in getattr(self, table)._asdict().items():
                 yield f"{table}.{key}", value, self.source(f"{table}.{key}")
         for number, asset in enumerate(self.assets, 1):
             yield f"assets[{number}]", f"{asset.path} ({asset.url})", self.source("assets")
+        for service in self.services:
+            for key, value in service.items():
+                name = f"services.{service.name}.{key}"
+                yield name, value, self.source(name)
 
     def source(self, key: str) -> str:
         """Return where the value of a key came from."""
@@ -232,20 +222,10 @@ PLATFORM = r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?"
 _APT = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?"
 _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
 
-_URL = r"[a-z][a-z0-9+.-]*:\S+"
-
-# As sha256sum(1) prints it.
-SHA256 = r"[0-9a-f]{64}"
-
-# Where no file of a project's own can go: what envkit and git keep there.
-_RESERVED = {".venv", ".venv.previous", ".venv.discard", ".envkit", ".git"}
-
 # As nvidia-smi -L has them, or their beginnings.
 _UUID = r"(GPU|MIG)-[0-9a-zA-Z/-]+"
 _NUMBER = r"[0-9]{1,4}"
 
-# No machine has so many devices.
-_MOST = 10_000
 _DEVICES_HINT = 'must be a list such as [0, 2] or ["GPU-8932f937"], each of one kind and once'
 
 
@@ -281,43 +261,10 @@ def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) ->
         cache_size=reader.quantity("cache_size", parse_bytes, "20GB"),
         image=_image(reader.table("image")),
         gpu=_gpu(Table([project, *above], variables, sources=reader.sources).table("gpu")),
-        assets=_assets(reader),
+        assets=declared.assets(reader),
+        services=declared.services(reader),
         sources=reader.sources,
     )
-
-
-def _assets(reader: Table) -> tuple[AssetConfig, ...]:
-    found: dict[PurePosixPath, AssetConfig] = {}
-    for table in reader.tables("assets"):
-        table.refuse_unknown(AssetConfig._fields)
-        asset = AssetConfig(
-            url=table.required("url", _URL, "must be as in https://example.org/model.bin"),
-            sha256=table.required("sha256", SHA256, "must be 64 digits of a hexadecimal number"),
-            path=table.required("path", r"[^\n\r\t]+", "must be a path in the project"),
-            unpack=table.flag("unpack") or False,
-        )
-        place = inner_path(asset.path)
-        if place is None:
-            raise UsageError(f"{table.source('path')}: {asset.path!r} {INNER_PATH_HINT}")
-        for other in found:
-            if place == other or place in other.parents or other in place.parents:
-                raise UsageError(
-                    f"{table.source('path')}: {asset.path!r} is where {str(other)!r} goes as well"
-                )
-        found[place] = asset._replace(path=str(place))
-    if found:
-        reader.sources["assets"] = reader.place("assets")
-    return tuple(found.values())
-
-
-def inner_path(text: str) -> PurePosixPath | None:
-    """Return a path below a project's folder; None if it is none, or one of envkit's or git's."""
-    path = PurePosixPath(text)
-    outer = path.is_absolute() or ".." in path.parts or not path.parts
-    return None if outer or path.parts[0] in _RESERVED or "\0" in text else path
-
-
-INNER_PATH_HINT = "must lead below the project's folder, and not into .venv, .envkit or .git"
 
 
 def _image(reader: Table) -> ImageConfig:
@@ -338,7 +285,7 @@ def _gpu(reader: Table) -> GpuConfig:
     reader.refuse_unknown(GpuConfig._fields)
     devices = reader.value("devices", _DEVICES_HINT, _are_devices)
     return GpuConfig(
-        count=reader.value("count", 'must be a number, or "all"', _is_count),
+        count=reader.value("count", 'must be a number, or "all"', is_count),
         devices=None if devices is None else tuple(map(str, devices)),
         order=reader.choice("order", _ORDERS),
         memory_growth=reader.flag("memory_growth"),
@@ -371,15 +318,7 @@ def _are_devices(value: object) -> bool:
     """
     if not isinstance(value, list) or len(set(map(str, value))) != len(value):
         return False
-    if all(_is_number(one) for one in value):
+    if all(is_number(one) for one in value):
         return True
     uuids = [re.fullmatch(_UUID, one) if isinstance(one, str) else None for one in value]
     return all(uuids) and len({one[1] for one in uuids if one}) == 1
-
-
-def _is_count(value: object) -> bool:
-    return value == "all" or _is_number(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST

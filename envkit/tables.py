@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -123,6 +123,17 @@ class Table:
             Table([layer._replace(table=one)], prefix=f"{self._prefix}{key}[{number}].")
             for number, one in enumerate(found, 1)
         ]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys that are said, in the order of the files."""
+        yield from dict.fromkeys(key for layer in self._layers for key in layer.table)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield the keys that are said and their values, as they stand there."""
+        for key in self:
+            layer = self._layer(key)
+            assert layer
+            yield key, layer.table[key]
 
     def place(self, key: str) -> str:
         """Return the place in which a key stands, or would have to."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envkit import drafts
-from envkit.config import AssetConfig
+from envkit.declared import AssetConfig
 from envkit.errors import UsageError
 from envkit.project import Project
 

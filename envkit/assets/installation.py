@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit.assets.placing import Placed
-from envkit.config import AssetConfig
+from envkit.declared import AssetConfig
 from envkit.environment.home import Home
 from envkit.errors import MissingError
 from envkit.project import Project

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from envkit.config import AssetConfig
+from envkit.declared import AssetConfig
 from envkit.environment import placed
 from envkit.environment.placed import Note
 from envkit.environment.tree import remove

@@ -16,7 +16,7 @@ from envkit.assets import installation as assets
 from envkit.assets.transfer import Progress, Transfer, Wish
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Meter, Output, answer
-from envkit.config import INNER_PATH_HINT, SHA256, AssetConfig, inner_path
+from envkit.declared import INNER_PATH_HINT, SHA256, AssetConfig, inner_path
 from envkit.environment import stamp
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
 from envkit.quantities import bytes_text

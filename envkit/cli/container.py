@@ -106,7 +106,7 @@ def _gpus(command: Sequence[str], project: Project, asked: GpuOptions, output: O
         )
         granted = Granting(project, asked, os.environ, output).grant_container(holder)
         if not granted.gpus:
-            return _Given(containers.options((), config, {}, ""), None, holder)
+            return _Given(containers.Given.of((), config, {}).options(), None, holder)
         if where.socket is None:
             raise UsageError(
                 f"The engine at {where} is not this machine's, whose GPUs are meant",
@@ -114,7 +114,9 @@ def _gpus(command: Sequence[str], project: Project, asked: GpuOptions, output: O
             )
         info = connecting.engine.info()
     name = label if granted.lease else ""
-    options = containers.options(granted.gpus, config, info, name)
+    options = containers.Given.of(granted.gpus, config, info).options()
+    if name:
+        options = (*options, "--label", f"{containers.LABEL}={name}")
     return _Given(options, granted.lease, holder)
 
 

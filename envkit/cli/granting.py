@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from envkit.cli.output import Output
-from envkit.config import Count, GpuOptions
+from envkit.config import GpuOptions
+from envkit.declared import Count
 from envkit.errors import MissingError, UsageError
 from envkit.gpu import choice, folder, marks, masks, variables
 from envkit.gpu.containers import is_running

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from envkit.config import Count, GpuConfig
+from envkit.config import GpuConfig
+from envkit.declared import Count
 from envkit.errors import MissingError, UsageError
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu

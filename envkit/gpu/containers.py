@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from envkit.config import GpuConfig
 from envkit.gpu import masks
@@ -26,34 +26,58 @@ LABEL = "dev.envkit.gpu.lease"
 _KIND = "nvidia.com/gpu"
 
 # Images of CUDA ask for all GPUs by themselves, unless this says that they get none.
-_NONE = ("--env", "NVIDIA_VISIBLE_DEVICES=void")
+_NONE = {"NVIDIA_VISIBLE_DEVICES": "void"}
 
 # How long an engine may take to answer, in seconds, before its containers count as running.
 _PATIENCE = 2.0
 
 
-def options(
-    gpus: Sequence[Gpu], config: GpuConfig, info: Mapping[str, Any], label: str
-) -> tuple[str, ...]:
-    """Return the options of `docker run` that give a container these GPUs and no others.
+class Given(NamedTuple):
+    """What gives a container these GPUs and no others.
 
-    Args:
-        gpus: which.
-        config: the settings.
-        info: what the engine says of itself (Docker Engine API, "Get system information").
-        label: the value of the label; empty for none.
+    Attributes:
+        uuids: which.
+        by_cdi: whether they go by their names as Container Device Interface has them.
+        environment: the variables that go with them.
     """
-    if not gpus:
-        return _NONE
-    uuids = [gpu.uuid for gpu in gpus]
-    if _offers_cdi(info, uuids):
-        given = [word for uuid in uuids for word in ("--device", f"{_KIND}={uuid}")]
-    else:
-        # One value of a list of them, as encoding/csv reads it.
-        given = ["--gpus", f'"device={",".join(uuids)}"']
-    used = masks.variables(None, order=config.order, memory_growth=config.memory_growth)
-    said = [word for name, value in used.items() for word in ("--env", f"{name}={value}")]
-    return (*given, *said, *(("--label", f"{LABEL}={label}") if label else ()))
+
+    uuids: tuple[str, ...]
+    by_cdi: bool
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, gpus: Sequence[Gpu], config: GpuConfig, info: Mapping[str, Any]) -> Given:
+        """Return what gives a container these GPUs.
+
+        Args:
+            gpus: which.
+            config: the settings.
+            info: what the engine says of itself (Docker Engine API, "Get system information").
+        """
+        if not gpus:
+            return cls((), False, _NONE)
+        uuids = tuple(gpu.uuid for gpu in gpus)
+        used = masks.variables(None, order=config.order, memory_growth=config.memory_growth)
+        return cls(uuids, _offers_cdi(info, uuids), used)
+
+    def options(self) -> tuple[str, ...]:
+        """Return it as options of `docker run`."""
+        given: list[str] = []
+        if self.by_cdi:
+            given = [word for uuid in self.uuids for word in ("--device", f"{_KIND}={uuid}")]
+        elif self.uuids:
+            # One value of a list of them, as encoding/csv reads it.
+            given = ["--gpus", f'"device={",".join(self.uuids)}"']
+        said = [f"{name}={value}" for name, value in self.environment.items()]
+        return (*given, *(word for one in said for word in ("--env", one)))
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return it as device requests of the API (Docker Engine API, "DeviceRequest")."""
+        if not self.uuids:
+            return []
+        if self.by_cdi:
+            return [{"Driver": "cdi", "DeviceIDs": [f"{_KIND}={uuid}" for uuid in self.uuids]}]
+        return [{"Driver": "", "DeviceIDs": [*self.uuids], "Capabilities": [["gpu"]]}]
 
 
 def is_running(container: Container) -> bool:

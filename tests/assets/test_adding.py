@@ -8,7 +8,7 @@ import pytest
 import tomli
 
 from envkit.assets.declaration import with_entry
-from envkit.config import AssetConfig
+from envkit.declared import AssetConfig
 from tests.assets.test_installing import MODEL, declare
 from tests.assets.test_transfer import sha256
 from tests.assets.test_unpacking import CONTENT, files, in_zip

@@ -8,7 +8,7 @@ import pytest
 
 from envkit.assets.placing import Placed
 from envkit.assets.unpacking import unpack
-from envkit.config import AssetConfig
+from envkit.declared import AssetConfig
 from envkit.environment import placed as notes
 from envkit.errors import IntegrityError, UsageError
 from envkit.store.layout import Store

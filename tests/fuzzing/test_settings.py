@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit import config, interpreter, project
+from envkit import config, declared, interpreter, project
 from envkit.errors import EnvkitError
 
 from .mutations import damaged, texts
@@ -79,11 +79,15 @@ def test_the_files_of_a_project(pyproject: bytes, own: bytes | None) -> None:
                 look_at(found)
 
 
+# What is not a setting, but has some.
+_LISTS = {"image", "gpu", "assets", "services"}
+
+
 @given(st.dictionaries(st.sampled_from([*config.Config._fields, "nonsense"]), values, max_size=4))
 def test_values_of_any_type(table: dict[str, Any]) -> None:
     with contextlib.suppress(EnvkitError):
         found = config.load(table, file=Path("/p/envkit.toml"), environ={})
-        assert {key for key, _, _ in found.items()} >= table.keys() - {"image", "gpu"}
+        assert {key for key, _, _ in found.items()} >= table.keys() - _LISTS
 
 
 @given(st.dictionaries(st.sampled_from([*config.ImageConfig._fields, "nonsense"]), values))
@@ -130,3 +134,18 @@ def test_tables_of_any_type(pyproject: dict[str, Any], own: dict[str, Any] | Non
         assert (found is None) == (own is None)
         if found:
             look_at(found)
+
+
+@given(st.dictionaries(st.sampled_from([*declared.AssetConfig._fields, "nonsense"]), values))
+def test_values_of_any_type_for_large_files(table: dict[str, Any]) -> None:
+    with contextlib.suppress(EnvkitError):
+        found = config.load({"assets": [table]}, file=Path("/p/envkit.toml"), environ={})
+        assert [str(getattr(found.assets[0], key)) for key in table] == [*map(str, table.values())]
+
+
+@given(st.dictionaries(st.sampled_from([*declared.ServiceConfig._fields, "x"]), values))
+def test_values_of_any_type_for_services(table: dict[str, Any]) -> None:
+    with contextlib.suppress(EnvkitError):
+        tables = {"services": {"web": {"kind": "flask", **table}}}
+        found = config.load(tables, file=Path("/p/envkit.toml"), environ={})
+        assert {key for key, _, _ in found.items()} >= {f"services.web.{key}" for key in table}

@@ -1,0 +1,268 @@
+"""Flask applications, run by gunicorn; with `--dev` by Flask's own server, which reloads them.
+
+Sources: Flask documentation, "Command Line Interface", "Application Discovery"; gunicorn
+documentation, "Settings", "Signal Handling" (SIGTERM: the requests that run are finished).
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.resources
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from envkit.declared import ServiceConfig, refuse_unknown
+from envkit.environment import activation
+from envkit.errors import UsageError
+from envkit.gpu import containers
+from envkit.services.service import Grant, Request, Running, end, refuse_taken
+from envkit.supervised import Supervised
+
+# Where a service listens if it does not say.
+_PORT = 8000
+
+# What gunicorn imports, and where that is in a container.
+_MODULE = "envkit_flask_application"
+_INNER_FOLDER = "/run/envkit"
+
+# Of the seconds that a service has to end, so many are for what comes after its last request.
+_MARGIN = 1
+
+# How long it may take to answer whether it is well, in seconds.
+_PATIENCE = 1.0
+
+# Threads of one worker that has a GPU, whose memory several workers would take several times.
+_THREADS = 8
+
+_KEYS = ("app", "workers", "threads", "health", "options")
+
+
+class Settings(NamedTuple):
+    """What is said of a Flask service.
+
+    Attributes:
+        app: where the application is, as in "package.module:create_app()"; None lets Flask look.
+        workers: how many processes serve it; None: as many as there are processors, up to 4, or
+            one where it has a GPU.
+        threads: how many threads each has; None: one, or 8 where it has a GPU.
+        health: the path that answers with a status below 400 once all is well; None: any answer
+            below 500 at / is as good.
+        options: more options of gunicorn.
+    """
+
+    app: str | None
+    workers: int | None
+    threads: int | None
+    health: str | None
+    options: tuple[str, ...]
+
+    @classmethod
+    def read(cls, config: ServiceConfig) -> Settings:
+        """Return what is said.
+
+        Raises:
+            UsageError: something is said wrongly.
+        """
+        refuse_unknown(config, _KEYS)
+        own = config.own
+        return cls(
+            app=own.text("app"),
+            workers=own.value("workers", "must be a number from 1 on", _is_positive),
+            threads=own.value("threads", "must be a number from 1 on", _is_positive),
+            health=own.matching("health", "/[!-~]*", "must be a path, as in /health"),
+            options=own.names("options", ()),
+        )
+
+
+def plan(request: Request) -> FlaskService:
+    """Return the service.
+
+    Raises:
+        UsageError: something is said wrongly, the lock lacks what it needs, or somebody else
+            listens there.
+    """
+    settings = Settings.read(request.config)
+    needed = ["flask"] if request.dev else ["flask", "gunicorn"]
+    for name in needed:
+        if name not in request.locked:
+            raise UsageError(
+                f"services.{request.config.name} needs {name}, which is not in the lock",
+                f"Add the line `{name}` to requirements.in, then run `envkit lock && envkit "
+                "install`.",
+            )
+    if request.dev and request.image:
+        raise UsageError("--dev follows the code here, and --image runs that of the image")
+    service = FlaskService(request, settings)
+    refuse_taken(request.config, service.host, service.port)
+    return service
+
+
+class FlaskService:
+    """A Flask application that is served."""
+
+    def __init__(self, request: Request, settings: Settings) -> None:
+        self._request = request
+        self._settings = settings
+        self.host = request.config.host
+        self.port = request.config.port or _PORT
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it runs in the project's image."""
+        return bool(self._request.image)
+
+    def start(self, grant: Grant) -> Running:
+        """Start it.
+
+        Raises:
+            EnvkitError: that cannot be done.
+        """
+        request = self._request
+        if request.image:
+            return self._start_container(grant)
+        environ = activation.environment(str(request.project.environment), grant.environ)
+        if request.dev:
+            words = ["flask", "run", "--debug", "--host", self.host, "--port", str(self.port)]
+        else:
+            folder = request.folder
+            (folder / f"{_MODULE}.py").write_text(_application(), encoding="utf-8")
+            words = self._gunicorn(str(folder), self.address, has_gpu=_sees_gpu(grant.environ))
+        # The interpreter is named, as a script's first line cannot name every path.
+        python = f"{request.project.environment}/bin/python"
+        environ = {**environ, **self._variables()}
+        return Supervised([python, "-m", *words], cwd=request.project.root, env=environ)
+
+    def is_ready(self) -> bool:
+        """Return whether it answers as it should."""
+        status = _status(self.host, self.port, self._settings.health or "/")
+        return 0 < status < (500 if self._settings.health is None else 400)
+
+    def stop(self, running: Running, within: float) -> str:
+        """End it once it has answered what it was asked."""
+        return end(running, within)
+
+    def example(self) -> str:
+        """Return a command that asks it for something."""
+        return f"curl http://{_reached(self.host)}:{self.port}{self._settings.health or '/'}"
+
+    def _gunicorn(self, folder: str, address: str, *, has_gpu: bool) -> list[str]:
+        """Return the words behind `python -m` that let gunicorn serve it.
+
+        Args:
+            folder: where the module is that finds the application.
+            address: where it listens.
+            has_gpu: whether it sees a GPU, which no two processes are to share unasked.
+        """
+        settings = self._settings
+        workers = settings.workers or (1 if has_gpu else min(4, os.cpu_count() or 1))
+        threads = settings.threads or (_THREADS if has_gpu else 1)
+        if has_gpu and "--preload" in settings.options:
+            raise UsageError(
+                f"services.{self._request.config.name}.options: --preload and a GPU do not go "
+                "together",
+                "CUDA cannot be used by forks of a process that has used it: leave it out.",
+            )
+        graceful = max(1, self._request.config.stop_timeout - _MARGIN)
+        return [
+            *("gunicorn", "--bind", address, "--workers", str(workers)),
+            *("--threads", str(threads), "--graceful-timeout", str(graceful)),
+            *("--pythonpath", f"{folder},.", "--access-logfile", "-"),
+            *settings.options,
+            f"{_MODULE}:app",
+        ]
+
+    def _variables(self) -> Mapping[str, str]:
+        """Return the variables that it gets beside those of the caller."""
+        said = dict(self._request.config.environment)
+        if self._settings.app is not None:
+            said["FLASK_APP"] = self._settings.app
+        return {"PYTHONUNBUFFERED": "1", **said}
+
+    def _start_container(self, grant: Grant) -> Running:
+        from envkit.engines.engine import Engine
+        from envkit.engines.running import Container
+        from envkit.engines.running import Running as RunningContainer
+
+        request, settings = self._request, self._settings
+        engine = Engine(request.environ)
+        given = containers.Given.of(grant.gpus, request.project.config.gpu, engine.info())
+        inner = f"0.0.0.0:{_PORT}"
+        words = self._gunicorn(_INNER_FOLDER, inner, has_gpu=bool(grant.gpus))
+        return RunningContainer(
+            engine,
+            Container(
+                name=f"envkit-{request.label.replace('/', '-')}",
+                image=request.image,
+                command=["python", "-m", *words],
+                label=request.label,
+                ports={_PORT: (self.host, self.port)},
+                environment={**given.environment, **self._variables()},
+                devices=given.requests(),
+                labels={containers.LABEL: grant.label} if grant.label else {},
+                entrypoint=[],
+                files=_packed(),
+                health=_health(settings.health or "/", 500 if settings.health is None else 400),
+            ),
+        )
+
+
+def _application() -> str:
+    """Return the module that finds the application."""
+    templates = importlib.resources.files("envkit") / "templates"
+    return (templates / "flask_application.py").read_text(encoding="utf-8")
+
+
+def _packed() -> bytes:
+    """Return a tar archive with that module, as it is put into a container."""
+    import io
+    import tarfile
+
+    content = _application().encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo(f"{_INNER_FOLDER.lstrip('/')}/{_MODULE}.py")
+        info.size, info.mode = len(content), 0o644
+        archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _health(path: str, limit: int) -> Sequence[str]:
+    """Return the command by which a container finds out whether it is healthy."""
+    code = (
+        "import http.client as h; c = h.HTTPConnection('127.0.0.1', "
+        f"{_PORT}, timeout=2); c.request('GET', {path!r}); "
+        f"raise SystemExit(c.getresponse().status >= {limit})"
+    )
+    return ["python", "-c", code]
+
+
+def _status(host: str, port: int, path: str) -> int:
+    """Return the status with which a server answers; 0 if it does not."""
+    connection = http.client.HTTPConnection(_reached(host), port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def _reached(host: str) -> str:
+    """Return where somebody on this machine reaches what listens on an address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def _sees_gpu(environ: Mapping[str, str]) -> bool:
+    """Return whether variables say that there are GPUs to be seen."""
+    return bool(environ.get("CUDA_VISIBLE_DEVICES", "").strip(" ,"))
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000

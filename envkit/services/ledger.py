@@ -1,0 +1,167 @@
+"""What is known of a project's services, for other commands than the one that supervises them.
+
+Who supervises a service holds a lock for as long as it lives, so that what is written of one never
+says that it runs when it does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from envkit import mutex
+from envkit.store.layout import write_whole
+
+State = Literal["starting", "ready", "stopping", "stopped", "failed", "killed"]
+
+# A log of more bytes than this is put aside, in the place of the one before.
+_LARGE = 10_000_000
+
+
+class Entry(NamedTuple):
+    """What is known of a service.
+
+    Attributes:
+        name: what it is called.
+        kind: its kind.
+        address: where it is reached.
+        state: how it is; "killed" is one whose supervisor was.
+        gpus: the GPUs that it has, as nvidia-smi counts them.
+        since: since when it is so, in seconds since the epoch.
+        process: what it runs as; empty if it does not.
+        supervisor: the id of the process that supervises it.
+        reason: why it failed, or how it was stopped; may be empty.
+        example: a command that asks it for something; may be empty.
+    """
+
+    name: str
+    kind: str
+    address: str = ""
+    state: State = "stopped"
+    gpus: tuple[int, ...] = ()
+    since: float = 0.0
+    process: str = ""
+    supervisor: int = 0
+    reason: str = ""
+    example: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in ("starting", "ready", "stopping")
+
+
+class Ledger:
+    """The files of a project's services."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin.
+
+        Args:
+            folder: where they are; made when it is needed.
+        """
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of the services of which anything is known."""
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def folder(self, name: str) -> Path:
+        """Return a folder for a service's own files, which is there."""
+        place = self._folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def log(self, name: str) -> Path:
+        """Return the file of what a service prints."""
+        return self._folder / f"{name}.log"
+
+    @contextmanager
+    def supervising(self, name: str) -> Iterator[bool]:
+        """Hold a service, and lend whether nobody else does."""
+        with mutex.try_hold(str(self._folder / f"{name}.lock")) as alone:
+            yield alone
+
+    def is_supervised(self, name: str) -> bool:
+        """Return whether a process lives that supervises a service."""
+        if not (self._folder / f"{name}.lock").exists():
+            return False
+        with self.supervising(name) as alone:
+            return not alone
+
+    def read(self, name: str) -> Entry | None:
+        """Return what is known of a service; None if nothing is."""
+        try:
+            found: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
+            entry = Entry(**{**found, "gpus": tuple(found["gpus"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        if entry.is_running and not self.is_supervised(name):
+            return entry._replace(state="killed", process="", reason="its supervisor was killed")
+        return entry
+
+    def write(self, entry: Entry) -> None:
+        """Write what is known of a service, by whom supervises it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self._folder / f"{entry.name}.json", json.dumps(entry._asdict()))
+
+    def request_stop(self, name: str) -> None:
+        """Ask whoever supervises a service to stop it."""
+        (self._folder / f"{name}.stop").touch()
+
+    def is_stop_requested(self, name: str) -> bool:
+        """Return whether somebody wants a service stopped."""
+        return (self._folder / f"{name}.stop").exists()
+
+    def begin(self, name: str) -> None:
+        """Forget what was wanted of, and printed by, a service that is about to be started."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / f"{name}.stop").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.log(name), f"{self.log(name)}.1")
+        self.log(name).touch()
+
+
+class Log:
+    """The log of a service, while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab")
+
+    def write(self, line: bytes) -> None:
+        """Write a line; where the disk refuses, the service is worth more than its log."""
+        with contextlib.suppress(OSError):
+            self._file.write(line + b"\n")
+            self._file.flush()
+            if self._file.tell() > _LARGE:
+                self._file.close()
+                os.replace(self._path, f"{self._path}.1")
+                self._file = self._path.open("ab")
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+
+def tail(path: Path, lines: int) -> Sequence[str]:
+    """Return the last lines of a log, as text; none if there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - lines * 2000))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-lines:] if lines else []
+
+
+def now() -> float:
+    """Return the time, in seconds since the epoch."""
+    return time.time()

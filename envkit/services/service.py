@@ -1,0 +1,169 @@
+"""What a kind of service is: the protocol that each module of one answers.
+
+A kind is a module with a function `plan(request)`, named in `kinds.KINDS`. What that returns can be
+started, asked whether it is ready, and stopped; all else, from logs to leases, is done for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from envkit.declared import ServiceConfig
+from envkit.errors import UsageError
+from envkit.gpu.devices import Gpu
+from envkit.project import Project
+
+# How often it is looked whether something has ended, in seconds.
+_PERIOD = 0.05
+
+
+class Running(Protocol):
+    """What was started: a program, or a container."""
+
+    @property
+    def identity(self) -> str:
+        """What others know it by."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what it prints, to its end."""
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def close(self) -> None:
+        """Let nothing of it be left."""
+
+
+class Request(NamedTuple):
+    """What a service is planned from.
+
+    Attributes:
+        config: what is said of it.
+        project: the project.
+        folder: a folder for files that it needs, which is there.
+        environ: the variables of the caller.
+        locked: the names of the distributions that the environment has.
+        label: what tells it from all other services of the machine.
+        dev: whether it is to follow changes of the code.
+        image: the id of the project's image that it is to run in; empty for the environment.
+    """
+
+    config: ServiceConfig
+    project: Project
+    folder: Path
+    environ: Mapping[str, str]
+    locked: frozenset[str]
+    label: str
+    dev: bool = False
+    image: str = ""
+
+
+class Grant(NamedTuple):
+    """What a service gets to run with.
+
+    Attributes:
+        environ: its variables; those of a container are beside the image's.
+        gpus: the GPUs that it may see.
+        label: the label by which the container is known that has them on lease; empty for none.
+    """
+
+    environ: Mapping[str, str]
+    gpus: tuple[Gpu, ...] = ()
+    label: str = ""
+
+
+class Service(Protocol):
+    """A service that was planned: all that can be wrong with what was said of it has been."""
+
+    @property
+    def address(self) -> str:
+        """Where it is reached, as in "127.0.0.1:8000"."""
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it runs in a container."""
+
+    def start(self, grant: Grant) -> Running:
+        """Start it.
+
+        Raises:
+            EnvkitError: that cannot be done.
+        """
+
+    def is_ready(self) -> bool:
+        """Return whether it answers as it should; within a second or so.
+
+        Raises:
+            EnvkitError: it never will.
+        """
+
+    def stop(self, running: Running, within: float) -> str:
+        """End it in bounds, letting it finish what it does.
+
+        Args:
+            running: what was started.
+            within: how many seconds it has.
+
+        Returns:
+            How it ended, in a few words.
+        """
+
+    def example(self) -> str:
+        """Return a command that asks it for something, to be typed into a shell; may be empty."""
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Return whether something is so before so many seconds have passed, as soon as it is."""
+    until = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_PERIOD)
+    return True
+
+
+def end(running: Running, within: float) -> str:
+    """Ask a program to end, and make it end if it has not after so many seconds.
+
+    Returns:
+        How it ended, in a few words.
+    """
+    begun = time.monotonic()
+    running.terminate()
+    if wait_for(lambda: running.poll() is not None, within):
+        return f"stopped in {time.monotonic() - begun:.1f} s"
+    running.kill()
+    wait_for(lambda: running.poll() is not None, within)
+    return f"killed, as it had not stopped within {within:.0f} s"
+
+
+def refuse_taken(config: ServiceConfig, host: str, port: int) -> None:
+    """Make sure that nobody listens where a service is to.
+
+    Raises:
+        UsageError: somebody does, or the address is none of this machine's.
+    """
+    where = f"{host}:{port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as trying:
+                # As servers do, which are not kept away by connections that have just ended.
+                trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trying.bind(address)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"services.{config.name}: cannot listen on {where}: {reason}",
+            f"Free it, or choose another with services.{config.name}.port.",
+        ) from None

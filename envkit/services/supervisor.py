@@ -1,0 +1,335 @@
+"""Services that are started, read, watched, and stopped in the order opposite to their start."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple, Protocol
+
+from envkit.declared import ServiceConfig
+from envkit.errors import EXIT_DONE, EXIT_TOOL, EnvkitError, ToolError, UsageError
+from envkit.services.ledger import Entry, Ledger, Log, State, now
+from envkit.services.service import Grant, Running, Service, wait_for
+
+# How long is waited for something to be printed before all is looked at again, in seconds.
+_PERIOD = 0.05
+
+# A service is asked no more often than this whether it is ready, in seconds.
+_PROBING = 0.2
+
+# So many lines of each are read ahead of what is written.
+_AHEAD = 1000
+
+# How long is waited for what one that has ended has printed last, in seconds.
+_LAST_WORDS = 2.0
+
+# A line of more bytes is broken.
+_LONGEST = 1 << 16
+
+# How long is waited for a lock that another command only looks at, in seconds.
+_GLANCE = 1.0
+
+
+class Planned(NamedTuple):
+    """A service that is to be started: what is said of it, its plan, and what it gets.
+
+    Attributes:
+        config: what is said of it.
+        service: its plan.
+        grant: what it gets to run with.
+        gpus: the numbers of its GPUs, as nvidia-smi has them.
+        hand_on: lets it inherit its lease, before it is started.
+        let_go: lets go of its lease, as far as this process is concerned.
+    """
+
+    config: ServiceConfig
+    service: Service
+    grant: Grant
+    gpus: tuple[int, ...] = ()
+    hand_on: Callable[[], None] = lambda: None
+    let_go: Callable[[], None] = lambda: None
+
+
+class Show(Protocol):
+    """Whom it is told."""
+
+    def line(self, name: str, text: str) -> None:
+        """Show a line that a service has printed."""
+
+    def changed(self, entry: Entry) -> None:
+        """Show that a service is in another state."""
+
+    def ready(self, entries: Sequence[Entry]) -> None:
+        """Show that all are ready."""
+
+
+class Supervisor:
+    """Supervises services, until all have ended."""
+
+    def __init__(
+        self, planned: Sequence[Planned], ledger: Ledger, show: Show, stops: Callable[[], int]
+    ) -> None:
+        """Begin.
+
+        Args:
+            planned: the services, in the order of their start.
+            ledger: where it is written down for other commands.
+            show: whom it is told.
+            stops: returns how often this process was asked to stop all; more than once means that
+                nothing is to be waited for.
+        """
+        self._planned = planned
+        self._ledger = ledger
+        self._show = show
+        self._stops = stops
+        self._attended: list[_Attended] = []
+        self._lines: queue.Queue[tuple[_Attended, bytes]] = queue.Queue(_AHEAD)
+
+    def run(self) -> int:
+        """Start them, and return when all have ended: an exit code.
+
+        Raises:
+            UsageError: one is running already.
+            EnvkitError: one cannot be started, or does not become ready; the others are stopped.
+        """
+        with ExitStack() as stack:
+            for one in self._planned:
+                self._hold(stack, one.config.name)
+            try:
+                for one in self._planned:
+                    self._start(one)
+                self._until_ready()
+                if not self._stops():
+                    self._show.ready([one.entry for one in self._attended])
+                self._watch(lambda: not self._stops())
+            finally:
+                self._stop_all()
+        failed = any(one.entry.state == "failed" for one in self._attended)
+        return EXIT_TOOL if failed else EXIT_DONE
+
+    def _hold(self, stack: ExitStack, name: str) -> None:
+        """Hold a service, which another command may be looking at for an instant."""
+        if not wait_for(lambda: self._held(stack, name), _GLANCE):
+            raise UsageError(
+                f"{name} is running already", f"`envkit services` shows it; `envkit stop {name}`."
+            )
+        self._ledger.begin(name)
+
+    def _held(self, stack: ExitStack, name: str) -> bool:
+        with ExitStack() as attempt:
+            if not attempt.enter_context(self._ledger.supervising(name)):
+                return False
+            stack.push(attempt.pop_all())
+        return True
+
+    def _start(self, planned: Planned) -> None:
+        if self._stops():
+            return
+        one = _Attended(planned, self._ledger)
+        self._attended.append(one)
+        self._change(one, "starting")
+        planned.hand_on()
+        try:
+            one.start(self._lines)
+        except EnvkitError as error:
+            self._change(one, "failed", error.message)
+            raise
+        finally:
+            if not planned.service.in_container:
+                planned.let_go()
+        self._change(one, "starting")
+
+    def _until_ready(self) -> None:
+        """Watch until all are ready.
+
+        Raises:
+            EnvkitError: one never will be.
+        """
+
+        def are_coming() -> bool:
+            states = {one.state for one in self._attended}
+            return "starting" in states and "failed" not in states
+
+        self._watch(lambda: not self._stops() and are_coming())
+        for one in self._attended:
+            if one.state == "failed":
+                raise ToolError(
+                    f"{one.name} did not start: {one.entry.reason}",
+                    f"`envkit logs {one.name}` shows what it said.",
+                )
+
+    def _watch(self, goes_on: Callable[[], bool]) -> None:
+        """Attend to the services while something is so, and while any of them runs."""
+        while goes_on() and any(one.is_running for one in self._attended):
+            self._drain()
+            for one in [one for one in self._attended if one.is_running]:
+                self._look(one)
+                if self._ledger.is_stop_requested(one.name):
+                    self._stop(one)
+
+    def _look(self, one: _Attended) -> None:
+        """Find out how a service is."""
+        try:
+            code = one.running.poll() if one.running else None
+            is_ready = code is None and one.state == "starting" and one.is_ready()
+        except EnvkitError as error:
+            self._end(one, "failed", error.message)
+            return
+        if code is not None:
+            self._end(one, "failed", _ending(code))
+        elif is_ready:
+            one.example = one.planned.service.example()
+            self._change(one, "ready")
+        elif one.state == "starting" and time.monotonic() > one.deadline:
+            seconds = one.planned.config.start_timeout
+            self._end(one, "failed", f"it was not ready within {seconds} s")
+
+    def _stop_all(self) -> None:
+        for one in reversed(self._attended):
+            if one.is_running:
+                self._stop(one)
+
+    def _stop(self, one: _Attended) -> None:
+        """Stop a service, reading what all of them print meanwhile."""
+        self._change(one, "stopping")
+        said: list[str] = []
+
+        def work() -> None:
+            assert one.running
+            seconds = one.planned.config.stop_timeout
+            try:
+                said.append(one.planned.service.stop(one.running, seconds))
+            except EnvkitError as error:
+                said.append(error.message)
+
+        if one.running:
+            stopping = threading.Thread(target=work, daemon=True)
+            before = self._stops()
+            stopping.start()
+            while stopping.is_alive():
+                self._drain()
+                if self._stops() > max(before, 1):
+                    # Whoever asks twice does not want to wait.
+                    one.running.kill()
+            stopping.join()
+        self._end(one, "stopped", said[0] if said else "")
+
+    def _end(self, one: _Attended, state: State, reason: str) -> None:
+        if one.running:
+            one.running.close()
+        until = time.monotonic() + _LAST_WORDS
+        while one.is_read and time.monotonic() < until:
+            self._drain()
+        self._drain(wait=False)
+        one.planned.let_go()
+        self._change(one, state, reason)
+
+    def _drain(self, *, wait: bool = True) -> None:
+        """Write and show what was printed; wait a little if nothing was."""
+        try:
+            one, line = self._lines.get(timeout=_PERIOD) if wait else self._lines.get_nowait()
+            while True:
+                one.log.write(line)
+                self._show.line(one.name, line.decode("utf-8", "replace"))
+                one, line = self._lines.get_nowait()
+        except queue.Empty:
+            return
+
+    def _change(self, one: _Attended, state: State, reason: str = "") -> None:
+        one.note(state, reason)
+        self._show.changed(one.entry)
+
+
+class _Attended:
+    """A service that was started.
+
+    Attributes:
+        planned: its plan.
+        entry: what others are told of it.
+        running: what it runs as; None before, and if it could not be started.
+        log: where what it prints is written.
+        example: a command that asks it for something; may be empty.
+        deadline: when it has to be ready, by `time.monotonic`.
+    """
+
+    def __init__(self, planned: Planned, ledger: Ledger) -> None:
+        self.planned = planned
+        self.running: Running | None = None
+        self.log = Log(ledger.log(planned.config.name))
+        self.example = ""
+        self.deadline = time.monotonic() + planned.config.start_timeout
+        self._ledger = ledger
+        self._reader: threading.Thread | None = None
+        self._asked = 0.0
+        config = planned.config
+        self.entry = Entry(config.name, config.kind, planned.service.address, gpus=planned.gpus)
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def state(self) -> State:
+        return self.entry.state
+
+    @property
+    def is_running(self) -> bool:
+        return self.entry.is_running
+
+    @property
+    def is_read(self) -> bool:
+        """Whether something of what it has printed may not have been read yet."""
+        return self._reader is not None and self._reader.is_alive()
+
+    def start(self, lines: queue.Queue[tuple[_Attended, bytes]]) -> None:
+        running = self.planned.service.start(self.planned.grant)
+        self.running = running
+
+        def read() -> None:
+            for line in _lines(running.chunks()):
+                lines.put((self, line))
+
+        self._reader = threading.Thread(target=read, daemon=True)
+        self._reader.start()
+
+    def is_ready(self) -> bool:
+        if time.monotonic() - self._asked < _PROBING:
+            return False
+        self._asked = time.monotonic()
+        return self.planned.service.is_ready()
+
+    def note(self, state: State, reason: str) -> None:
+        """Write down how it is now."""
+        is_other = state != self.entry.state or not self.entry.since
+        self.entry = self.entry._replace(
+            state=state,
+            since=now() if is_other else self.entry.since,
+            process=self.running.identity if self.running else "",
+            supervisor=os.getpid(),
+            reason=reason,
+            example=self.example,
+        )
+        if not self.entry.is_running:
+            self.entry = self.entry._replace(process="", supervisor=0)
+        self._ledger.write(self.entry)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the lines of what comes in pieces, without what ends them."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line.rstrip(b"\r") for line in whole)
+        while len(rest) > _LONGEST:
+            yield rest[:_LONGEST]
+            rest = rest[_LONGEST:]
+    if rest:
+        yield rest
+
+
+def _ending(code: int) -> str:
+    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"

@@ -1,0 +1,155 @@
+"""Programs that are supervised: read while they run, and ended in bounds.
+
+Each is in a session of its own, so that what a terminal sends goes to who supervises it alone. On
+Linux the kernel ends it should that process be killed (prctl(2), PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from envkit import refusals
+from envkit.errors import MissingError
+from envkit.foreground import missing
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+# Becomes a program that ends with its parent, given by its id; 1 is PR_SET_PDEATHSIG.
+_LAUNCH = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(128 + signal.SIGTERM)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+_CHUNK = 1 << 16
+
+
+class Supervised:
+    """A program that runs."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        """Start it. What is inheritable, such as a lease, it inherits.
+
+        Args:
+            command: the program and its arguments; no shell is involved.
+            cwd: the folder to run in.
+            env: its whole environment.
+
+        Raises:
+            MissingError: the program is not there.
+        """
+        if shutil.which(command[0], path=env.get("PATH")) is None:
+            raise MissingError(f"{command[0]}: no such command")
+        launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+        try:
+            self._popen = subprocess.Popen(
+                launch,
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+                close_fds=False,
+            )
+        except OSError as error:
+            if refusals.is_limit(error):
+                raise
+            raise missing(command[0], error) from None
+
+    @property
+    def identity(self) -> str:
+        """What others know it by."""
+        return f"process {self._popen.pid}"
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what it prints, to its end; for one thread."""
+        assert self._popen.stdout
+        while chunk := self._popen.stdout.read(_CHUNK):
+            yield chunk
+
+    def poll(self) -> int | None:
+        """Return its exit code, minus the signal that ended it; None while it runs."""
+        code = self._popen.poll()
+        return None if code is None else int(code)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """End it, and all that is left of what it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def close(self) -> None:
+        """Let nothing of it be left, now that it has ended."""
+        self.kill()
+        if self._popen.stdout:
+            self._popen.stdout.close()
+
+
+class Stops:
+    """Counts, while it is entered, how often this process was asked to stop."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Stops:
+        for number in self._SIGNALS:
+            # Who starts a command with nohup means it to go on.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+
+def leave_behind(work: Callable[[], int]) -> int:
+    """Do some work in a fork of this process that outlives it, and return the fork's id.
+
+    It has no terminal, and nothing that it prints is seen. No thread may be running.
+    """
+    process = os.fork()
+    if process == 0:
+        _go(work)
+    return process
+
+
+def _go(work: Callable[[], int]) -> NoReturn:
+    code = 1
+    try:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(nowhere, descriptor)
+        code = work()
+    finally:
+        os._exit(code)
