@@ -16,7 +16,11 @@ from pathlib import Path
 from ..makes import UnavailableError, cache
 from ..projects import PYTHON, SITE, Result, run
 
-_VERSION = "2.21.0"
+VERSION = "2.21.0"
+
+# The program that makes models; it can be imported where TensorFlow is.
+SAVED_MODELS = Path(__file__).with_name("saved_models.py")
+
 _PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 # Seconds that fetching it may take.
@@ -57,8 +61,8 @@ def tensorflow() -> TensorFlow:
         UnavailableError: there is none for this Python.
     """
     if PYTHON not in _PYTHONS:
-        raise UnavailableError(f"TensorFlow {_VERSION} has no wheel for Python {PYTHON}")
-    folder = cache() / f"tensorflow-{_VERSION}-python{PYTHON}"
+        raise UnavailableError(f"TensorFlow {VERSION} has no wheel for Python {PYTHON}")
+    folder = cache() / f"tensorflow-{VERSION}-python{PYTHON}"
     made = TensorFlow(
         python=folder / "environment" / ".venv" / "bin" / "python",
         site=folder / "environment" / ".venv" / SITE,
@@ -81,8 +85,8 @@ def _bring(folder: Path, made: TensorFlow) -> None:
     envkit = (sys.executable, "-m", "envkit", "init", "--python", PYTHON)
     pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(made.messages))
     commands: Sequence[Sequence[str]] = (
-        (*envkit, str(environment), f"tensorflow-cpu=={_VERSION}"),
-        (*pip, f"tensorflow-serving-api=={_VERSION}"),
+        (*envkit, str(environment), f"tensorflow-cpu=={VERSION}"),
+        (*pip, f"tensorflow-serving-api=={VERSION}"),
     )
     for command in commands:
         done = run(command, cwd=folder, env=environ, limit=_LIMIT)

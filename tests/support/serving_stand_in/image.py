@@ -18,9 +18,9 @@ from pathlib import Path
 from .. import layers
 from ..base_images import BaseImages, Python
 from ..engines import Engine
-from .environment import TensorFlow
+from .environment import VERSION, TensorFlow
 
-NAME = "tensorflow/serving"
+NAME, TAG = "tensorflow/serving", VERSION
 
 # What the stand-in's images have, and the real one's have not.
 LABEL = "dev.envkit.tests.stand-in"
@@ -88,7 +88,7 @@ def load(engine: Engine, base_images: BaseImages, tensorflow: TensorFlow, *, tag
     It takes the place of whatever has that name: `has_real` says whether that is the real one.
     """
     python = Python.of(str(tensorflow.python))
-    base = base_images.archive("envkit-tests/stand-in-base", python)
+    base = base_images.archive(f"python:{python.version}-slim", python)
     changes = [word for change in _CHANGES for word in ("--change", change)]
     command = [str(engine.make.docker), "import", *changes, "-", f"{NAME}:{tag}"]
     with subprocess.Popen(
