@@ -151,15 +151,15 @@ def test_answers_are_the_messages_that_they_have_to_be(
 
 def test_status(server: Container) -> None:
     good = {"error_code": "OK", "error_message": ""}
-    first, second = (
-        {"version": number, "state": "AVAILABLE", "status": good} for number in ("1", "2")
+    second, first = (
+        {"version": number, "state": "AVAILABLE", "status": good} for number in ("2", "1")
     )
-    assert server.request("/v1/models/half")[1] == {"model_version_status": [first, second]}
+    assert server.request("/v1/models/half")[1] == {"model_version_status": [second, first]}
     one = server.request("/v1/models/half/versions/2")
     assert one == (200, {"model_version_status": [second]})
     # The real server does not look at the label.
     labelled = server.request("/v1/models/half/labels/stable")
-    assert labelled == (200, {"model_version_status": [first, second]})
+    assert labelled == (200, {"model_version_status": [second, first]})
 
 
 def test_metadata(server: Container) -> None:

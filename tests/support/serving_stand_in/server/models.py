@@ -102,13 +102,9 @@ class Models:
             StatusError: one could not be loaded.
         """
         with self._changed:
-            self._changed.wait_for(lambda: all(map(self._ended, self._configs)))
-            lost = [
-                version
-                for name in self._configs
-                for version in self.versions(name)
-                if version.state == "END" and version.error
-            ]
+            self._changed.wait_for(lambda: all(map(self._decided, self._configs)))
+            decided = (self._decided(name) for name in self._configs)
+            lost = [one for one in decided if one and one.state == "END"]
         if lost:
             parts = "".join(f"{{{one} due to error: {one.error}}}, " for one in lost)
             message = f"{len(lost)} servable(s) did not become available: {{{parts}}}"
@@ -116,9 +112,10 @@ class Models:
         _log.info("Finished adding/updating models")
 
     def versions(self, name: str) -> list[Version]:
-        """Return the versions of a model, in order."""
+        """Return the versions of a model, the latest first."""
         with self._changed:
-            return [version for _, version in sorted(self._versions.get(name, {}).items())]
+            known = self._versions.get(name, {})
+            return [known[number] for number in sorted(known, reverse=True)]
 
     def available(self, name: str, number: int | None = None, label: str | None = None) -> Version:
         """Return a version that is available, the latest by default; raises StatusError."""
@@ -127,14 +124,15 @@ class Models:
             if number is None:
                 message = f"Unrecognized servable version label: {label}"
                 raise StatusError(Code.INVALID_ARGUMENT, message)
-        for version in reversed(self.versions(name)):
+        for version in self.versions(name):
             if version.state == "AVAILABLE" and number in (None, version.number):
                 return version
         wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
         raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
 
-    def _ended(self, name: str) -> bool:
-        return any(one.state in ("AVAILABLE", "END") for one in self.versions(name))
+    def _decided(self, name: str) -> Version | None:
+        """Return the latest version of a model of which it is known whether it can be had."""
+        return next((one for one in self.versions(name) if one.state in ("AVAILABLE", "END")), None)
 
     def _check_labels(self, labels: dict[str, dict[str, int]]) -> None:
         for name, numbers in labels.items():
@@ -152,7 +150,7 @@ class Models:
     def _begin(self, name: str, paths: dict[int, str]) -> None:
         with self._changed:
             known = self._versions.setdefault(name, {})
-            for number, path in sorted(paths.items()):
+            for number, path in sorted(paths.items(), reverse=True):
                 if number not in known or (
                     known[number].state == "END" and not known[number].error
                 ):
@@ -196,8 +194,8 @@ class Models:
 
     def _unload(self, version: Version) -> None:
         _log.info("Unloading servable version %s", version)
+        # It stays in memory, for whoever still asks it.
         time.sleep(self.loading.pause)
-        version.servable = None
         _log.info("Done unloading servable version %s", version)
         self._set(version, "END")
 
