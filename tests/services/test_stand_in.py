@@ -274,6 +274,13 @@ def test_what_is_no_part_of_the_api_is_not_found(server: Container) -> None:
     assert server.request("/") == (404, None)
 
 
+def test_metrics_are_where_they_are_asked_for(server: Container) -> None:
+    server.request("/v1/models/absent")
+    counted = ':tensorflow:serving:request_count{model_name="absent",status="NOT_FOUND"} 1'
+    assert counted in server.text("/metrics").splitlines()
+    assert server.request("/monitoring/prometheus/metrics") == (404, None)
+
+
 def test_it_says_what_it_was_told(server: Container) -> None:
     for said in (
         "TF_FORCE_GPU_ALLOW_GROWTH: true",

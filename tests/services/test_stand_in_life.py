@@ -123,6 +123,39 @@ def test_a_new_version_takes_the_place_of_the_old_one(
         assert made.request("/v1/models/model:predict", {"instances": [2]})[1]["predictions"] == [4]
 
 
+def test_labels_come_with_a_new_list_of_models(
+    engine: Engine, serving_stand_in: str, saved_models: Path, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    told.write_text(_CONFIG.replace("@MORE@", ""))
+    arguments = (_CONFIG_FILE, "--model_config_file_poll_wait_seconds=1")
+    options = (*mounted(saved_models), *mounted(tmp_path, "/configs"))
+    request = {"instances": [2]}
+    with Container(engine, serving_stand_in, options, arguments) as made:
+        made.wait("half", "2")
+        assert made.request("/v1/models/half/labels/stable:predict", request)[0] == 400
+        told.write_text(_LABEL)
+        refused = "Request to assign label to version 1 of model half"
+        wait(lambda: refused in made.log, refused)
+        told.write_text(_LABEL.replace("value: 1", "value: 2"))
+        wait(
+            lambda: made.request("/v1/models/half/labels/stable:predict", request)[0] == 200,
+            "the label known",
+        )
+
+
+def test_warming_up_with_what_is_no_request_is_an_error(
+    engine: Engine, serving_stand_in: str, saved_models: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model" / "1"
+    shutil.copytree(saved_models / "half_plus" / "1", model)
+    (model / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"x" * 64)
+    retries = "--max_num_load_retries=0"
+    result = engine.docker("run", "--rm", *mounted(tmp_path), serving_stand_in, retries)
+    assert result.code == 255
+    assert "Please verify your warmup data is in TFRecord format." in result.out
+
+
 def test_it_heeds_no_sigterm_and_goes_on_in_spite_of_unknown_arguments(
     engine: Engine, serving_stand_in: str, saved_models: Path
 ) -> None:

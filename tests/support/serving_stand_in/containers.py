@@ -48,6 +48,11 @@ class Container:
         """Return whether it has not ended."""
         return self._engine.ask("inspect", "--format", "{{.State.Running}}", self.name) == "true"
 
+    def text(self, path: str) -> str:
+        """Return what there is at a path, which has to be there."""
+        with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:  # noqa: S310
+            return str(answer.read(), "utf-8")
+
     def request(self, path: str, document: object = None) -> tuple[int, Any]:
         """Return the status and the document of an answer; 0 and nothing where there is none.
 

@@ -69,6 +69,9 @@ class Models:
 
     def configure(self, config: Any) -> None:
         """Serve what a ModelServerConfig lists; raises StatusError where it cannot be."""
+        if config.WhichOneof("config") is None:
+            _log.info("Taking no action for empty config.")
+            return
         listed = config.model_config_list.config
         _check(listed)
         labels = {one.name: dict(one.version_labels) for one in listed}

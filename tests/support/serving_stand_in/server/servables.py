@@ -47,13 +47,15 @@ class Servable:
         except StatusError as error:
             hint = "Please verify your warmup data is in TFRecord format."
             raise StatusError(error.code, f"{error.message}. {hint}") from error
+        replayed = 0
         for record in records:
             self._replay(PredictionLog.FromString(record))
+            replayed += 1
         _log.info(
             "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
             "Elapsed time (microseconds): %d.",
             path,
-            len(records),
+            replayed,
             (time.monotonic() - began) * 1e6,
         )
 
