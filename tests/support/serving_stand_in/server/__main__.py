@@ -62,50 +62,66 @@ def _serve(values: Mapping[str, Any], environ: Mapping[str, str]) -> None:
         )
     # What imports TensorFlow is heavy, and no matter where the command line is wrong.
     from . import configs, rest
-    from .models import Loading, Models
 
-    read = configs.of_models if values["model_config_file"] else None
-    if read is None:
-        name, base_path = values["model_name"], values["model_base_path"]
-        _log.info(
-            "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
-            *(name, base_path),
-        )
-        config = configs.of_one_model(name, base_path)
-    else:
-        config = read(values["model_config_file"])
-    _tell_of_sessions(values, environ, configs)
-    models = Models(
-        loading=Loading(
-            pause=float(environ.get(PAUSE, _PAUSE)),
-            retries=values["max_num_load_retries"],
-            interval=max(values["load_retry_interval_micros"], 0) / 1e6,
-            warm_up=values["enable_model_warmup"],
-        ),
-        any_labels=values["allow_version_labels_for_unavailable_models"],
-    )
+    file, port = values["model_config_file"], values["rest_api_port"]
+    config = configs.of_models(file) if file else _config_of_one_model(values)
+    _tell_of_sessions(values, environ)
+    models = _models(values, float(environ.get(PAUSE, _PAUSE)))
     models.configure(config)
     _start(models.poll, max(values["file_system_poll_wait_seconds"], 0.05))
     # As in the real server, nobody is answered before this.
     models.wait()
-    if read and values["model_config_file_poll_wait_seconds"] > 0:
-        _start(_reconfigure, models, read, values)
+    if file and values["model_config_file_poll_wait_seconds"] > 0:
+        _start(_reconfigure, models, file, values["model_config_file_poll_wait_seconds"])
     _start(_refuse, _listen(values["port"]))
     _log.info("Running gRPC ModelServer at 0.0.0.0:%d ... (the stand-in's)", values["port"])
-    metrics = None
-    if values["monitoring_config_file"]:
-        told = configs.of_monitoring(values["monitoring_config_file"]).prometheus_config
-        metrics = (told.path or _METRICS) if told.enable else None
-    port = values["rest_api_port"]
     if port and port != values["port"]:
-        server = rest.server(port, rest.Api(models=models, metrics=metrics))
+        api = rest.Api(models=models, metrics=_place_of_metrics(values))
+        server = rest.server(port, api)
         _log.info("Exporting HTTP/REST API at:localhost:%d ...", port)
         server.serve_forever()
     signal.pause()
 
 
-def _tell_of_sessions(values: Mapping[str, Any], environ: Mapping[str, str], configs: Any) -> None:
-    """Say what was asked for that no stand-in can do anything about; raises StatusError."""
+def _config_of_one_model(values: Mapping[str, Any]) -> Any:
+    from . import configs
+
+    name, base_path = values["model_name"], values["model_base_path"]
+    _log.info(
+        "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
+        *(name, base_path),
+    )
+    return configs.of_one_model(name, base_path)
+
+
+def _models(values: Mapping[str, Any], pause: float) -> Any:
+    """Return the models, which are not configured yet; each load takes so many seconds longer."""
+    from .models import Loading, Models
+
+    loading = Loading(
+        pause=pause,
+        retries=values["max_num_load_retries"],
+        interval=max(values["load_retry_interval_micros"], 0) / 1e6,
+        warm_up=values["enable_model_warmup"],
+    )
+    any_labels = values["allow_version_labels_for_unavailable_models"]
+    return Models(loading=loading, any_labels=any_labels)
+
+
+def _place_of_metrics(values: Mapping[str, Any]) -> str | None:
+    """Return the path at which there are metrics, if there are; raises StatusError."""
+    from . import configs
+
+    if not values["monitoring_config_file"]:
+        return None
+    told = configs.of_monitoring(values["monitoring_config_file"]).prometheus_config
+    return (told.path or _METRICS) if told.enable else None
+
+
+def _tell_of_sessions(values: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Say what was asked for that the stand-in does nothing about; raises StatusError."""
+    from . import configs
+
     file = values["batching_parameters_file"]
     if file and not values["enable_batching"]:
         raise _illegal(
@@ -120,12 +136,14 @@ def _tell_of_sessions(values: Mapping[str, Any], environ: Mapping[str, str], con
         _log.info("%s: %s", name, environ.get(name, "(not set)"))
 
 
-def _reconfigure(models: Any, read: Any, values: Mapping[str, Any]) -> None:
-    """Read the list of models again and again."""
+def _reconfigure(models: Any, file: str, seconds: float) -> None:
+    """Read the list of models again and again, with pauses of so many seconds."""
+    from . import configs
+
     while True:
-        time.sleep(values["model_config_file_poll_wait_seconds"])
+        time.sleep(seconds)
         try:
-            models.configure(read(values["model_config_file"]))
+            models.configure(configs.of_models(file))
         except StatusError as error:
             _log.error("PollFilesystemAndReloadConfig failed: %s", error.message)
 
