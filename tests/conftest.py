@@ -1,15 +1,21 @@
-"""What many tests need: an index with everything good, and machines that know it."""
+"""What many tests need: an index with everything good, machines that know it, an engine."""
 
 import shutil
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.support import Index, good, tracing
+from tests.support import Index, good, makes, tracing
+from tests.support.absence import lacking
 from tests.support.authority import Authority
+from tests.support.base_images import BaseImages, Python, started
+from tests.support.engines import Engine
+from tests.support.makes import Make, UnavailableError
 from tests.support.nvml import Nvml, gpus
 from tests.support.projects import Machine
 from tests.support.tracing import Tracer
@@ -147,3 +153,33 @@ def leases(tmp_path: Path) -> Path:
     folder.mkdir(mode=0o770)
     folder.chmod(0o3770)
     return folder
+
+
+@pytest.fixture(scope="session")
+def base_images() -> Iterator[BaseImages]:
+    """The base images of all engines."""
+    # Not in pytest's folder, of which those of earlier sessions are kept.
+    with tempfile.TemporaryDirectory() as folder:
+        yield BaseImages(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def python() -> Python:
+    """The Python that runs the tests."""
+    return Python.of(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def newest_make() -> Make:
+    """The programs of the newest engine here."""
+    try:
+        return makes.newest()
+    except UnavailableError as reason:
+        lacking(reason)
+
+
+@pytest.fixture(scope="session")
+def engine(newest_make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
+    """The newest engine, with the base image that `base` names; no test may stop it."""
+    with started(newest_make, base_images, python) as made:
+        yield made

@@ -1,46 +1,23 @@
-"""Engines, and what is built upon in them."""
+"""Engines that not all tests need, and what is built upon in them."""
 
 import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from envkit import interpreter
 from envkit.errors import MissingError
 from tests.support import Index, images, makes
-from tests.support.base_images import BaseImages, Python
+from tests.support.absence import lacking
+from tests.support.base_images import BaseImages, Python, started
 from tests.support.engines import Engine
-from tests.support.makes import Make, UnavailableError
+from tests.support.makes import UnavailableError
 from tests.support.projects import PYTHON, Machine
 from tests.support.registries import Registry
 
 # Any of these is another one than the tests run with.
 OTHERS = [minor for minor in ("3.12", "3.13", "3.11", "3.10", "3.14", "3.9") if minor != PYTHON]
-
-
-def lacking(reason: object) -> NoReturn:
-    """Skip a test, as something is not there; in CI it has to be."""
-    if os.environ.get("CI"):
-        pytest.fail(str(reason))
-    pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="session")
-def base_images() -> Iterator[BaseImages]:
-    """The base images of all engines."""
-    # Not in pytest's folder, of which those of earlier sessions are kept.
-    with tempfile.TemporaryDirectory() as folder:
-        yield BaseImages(Path(folder))
-
-
-@pytest.fixture(scope="session")
-def python() -> Python:
-    """The Python that runs the tests."""
-    return Python.of(sys.executable)
 
 
 @pytest.fixture(scope="session")
@@ -56,22 +33,7 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Python:
         except MissingError:
             continue
         return Python.of(found.executable)
-    lacking("no second Python here")
-
-
-@pytest.fixture(scope="session")
-def newest_make() -> Make:
-    """The programs of the newest engine here."""
-    try:
-        return makes.newest()
-    except UnavailableError as reason:
-        lacking(reason)
-
-
-@pytest.fixture(scope="session")
-def engine(newest_make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
-    """The newest engine, with the base image that `base` names; no test may stop it."""
-    yield from _started(newest_make, base_images, python)
+    return lacking("no second Python here")
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +43,8 @@ def older_engine(base_images: BaseImages, python: Python) -> Iterator[Engine]:
         make = makes.distributions()
     except UnavailableError as reason:
         lacking(reason)
-    yield from _started(make, base_images, python)
+    with started(make, base_images, python) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +80,3 @@ def locked_registry() -> Iterator[Registry]:
             yield made
     except UnavailableError as reason:
         lacking(reason)
-
-
-def _started(make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
-    with Engine(make) as made:
-        base_images.load(made, f"python:{PYTHON}-slim", python)
-        yield made

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import lacking
 from tests.support import Distribution, Index, good, images
+from tests.support.absence import lacking
 from tests.support.base_images import BaseImages, Python
 from tests.support.builds import wait_for
 from tests.support.disk import UnavailableError, disk

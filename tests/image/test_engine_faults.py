@@ -18,8 +18,8 @@ from envkit.engines.container import Once
 from envkit.engines.engine import Engine
 from envkit.engines.progress import Event, Line, ignore
 from envkit.errors import EnvkitError, RefusedError, ToolError
-from tests.image.conftest import lacking
 from tests.support import builds, engines
+from tests.support.absence import lacking
 from tests.support.base_images import BaseImages
 from tests.support.disk import UnavailableError, disk
 from tests.support.makes import Make

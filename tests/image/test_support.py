@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import lacking
 from tests.support import engines, packages, processes
+from tests.support.absence import lacking
 from tests.support.base_images import BaseImages, Python
 from tests.support.disk import UnavailableError, disk
 from tests.support.engines import CONTAINERDS_STORE, Engine

@@ -16,13 +16,15 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import layers, packages
 from .engines import Engine
 from .layers import Tree
-from .makes import cache
+from .makes import Make, cache
+from .projects import PYTHON
 
 _CREATED = "2023-11-14T22:13:20Z"
 
@@ -102,6 +104,14 @@ class BaseImages:
             write_archive(path, tag=tag, python=python, machines_authorities=machines_authorities)
             self._made[key] = path
         return self._made[key]
+
+
+@contextmanager
+def started(make: Make, base_images: BaseImages, python: Python) -> Iterator[Engine]:
+    """Start an engine that has the base image of a project which does not ask for another."""
+    with Engine(make) as made:
+        base_images.load(made, f"python:{PYTHON}-slim", python)
+        yield made
 
 
 def write_archive(

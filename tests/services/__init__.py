@@ -1,0 +1,1 @@
+"""Tests of services, and of what stands in for them."""
