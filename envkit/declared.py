@@ -142,7 +142,7 @@ def _service(name: str, table: Table) -> ServiceConfig:
         name=name,
         kind=table.required("kind", ".+", 'must be as in kind = "flask"'),
         host=table.text("host") or "127.0.0.1",
-        port=table.value("port", "must be the number of a port, from 1 to 65535", _is_port),
+        port=table.value("port", "must be the number of a port, from 1 to 65535", is_port),
         gpus=table.value("gpus", 'must be a number, or "all"', is_count),
         environment=table.texts("environment"),
         start_timeout=parse_seconds(table.quantity("start_timeout", parse_seconds, "60s")),
@@ -174,5 +174,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
 
 
-def _is_port(value: object) -> bool:
+def is_port(value: object) -> bool:
+    """Return whether this can be the number of a port."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536

@@ -45,7 +45,7 @@ def run(
         UsageError: the image is older.
     """
     request = request_here()
-    image = _usable(freshness.of(request), stale=stale, mount=mount)
+    image = usable(freshness.of(request), stale=stale, mount=mount)
     if command[0].endswith(".py"):
         command = ("python", *command)
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
@@ -58,8 +58,18 @@ def run(
     return _attended(words, given.lease, given.holder)
 
 
-def _usable(image: Freshness, *, stale: bool, mount: bool) -> Freshness:
-    """Return an image, if there is one that is new enough."""
+def usable(image: Freshness, *, stale: bool, mount: bool) -> Freshness:
+    """Return an image, if there is one that is new enough.
+
+    Args:
+        image: the image.
+        stale: whether it may be older than the lock or the code.
+        mount: whether the project's folder takes the place of its code.
+
+    Raises:
+        MissingError: there is none, or no engine.
+        UsageError: it is older.
+    """
     if image.state == "unknown":
         raise MissingError(image.reasons[0], image.hint)
     if image.state == "missing":

@@ -28,6 +28,7 @@ class Home:
         context: the file in which it is kept what the files of the build context were.
         image: the file in which it is kept what image was built last.
         placed: the file in which it is kept what was put into the project beside its environment.
+        services: the folder of what is known of the project's services.
         rubbish: a folder that is emptied behind installations; maybe on another filesystem.
         copies: whether the store is on another filesystem, so that nothing can be linked from it.
     """
@@ -44,6 +45,7 @@ class Home:
         self.context = f"{folder}/context"
         self.image = f"{folder}/image.json"
         self.placed = f"{folder}/{placed.NOTES}"
+        self.services = f"{folder}/services"
         self.rubbish = str(store.scratch)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.

@@ -6,7 +6,6 @@ documentation, "Settings", "Signal Handling" (SIGTERM: the requests that run are
 
 from __future__ import annotations
 
-import http.client
 import importlib.resources
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from envkit.declared import ServiceConfig, refuse_unknown
 from envkit.environment import activation
 from envkit.errors import UsageError
 from envkit.gpu import containers
-from envkit.services.service import Grant, Request, Running, end, refuse_taken
+from envkit.services.service import Grant, Request, Running, ask, end, reached, refuse_taken
 from envkit.supervised import Supervised
 
 # Where a service listens if it does not say.
@@ -28,9 +27,6 @@ _INNER_FOLDER = "/run/envkit"
 
 # Of the seconds that a service has to end, so many are for what comes after its last request.
 _MARGIN = 1
-
-# How long it may take to answer whether it is well, in seconds.
-_PATIENCE = 1.0
 
 # Threads of one worker that has a GPU, whose memory several workers would take several times.
 _THREADS = 8
@@ -140,7 +136,7 @@ class FlaskService:
 
     def is_ready(self) -> bool:
         """Return whether it answers as it should."""
-        status = _status(self.host, self.port, self._settings.health or "/")
+        status, _ = ask(self.host, self.port, self._settings.health or "/")
         return 0 < status < (500 if self._settings.health is None else 400)
 
     def stop(self, running: Running, within: float) -> str:
@@ -149,7 +145,7 @@ class FlaskService:
 
     def example(self) -> str:
         """Return a command that asks it for something."""
-        return f"curl http://{_reached(self.host)}:{self.port}{self._settings.health or '/'}"
+        return f"curl http://{reached(self.host)}:{self.port}{self._settings.health or '/'}"
 
     def _gunicorn(self, folder: str, address: str, *, has_gpu: bool) -> list[str]:
         """Return the words behind `python -m` that let gunicorn serve it.
@@ -240,23 +236,6 @@ def _health(path: str, limit: int) -> Sequence[str]:
         f"raise SystemExit(c.getresponse().status >= {limit})"
     )
     return ["python", "-c", code]
-
-
-def _status(host: str, port: int, path: str) -> int:
-    """Return the status with which a server answers; 0 if it does not."""
-    connection = http.client.HTTPConnection(_reached(host), port, timeout=_PATIENCE)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
-
-
-def _reached(host: str) -> str:
-    """Return where somebody on this machine reaches what listens on an address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def _sees_gpu(environ: Mapping[str, str]) -> bool:

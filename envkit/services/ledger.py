@@ -68,6 +68,11 @@ class Ledger:
         """
         self._folder = folder
 
+    def label(self, name: str) -> str:
+        """Return what tells a service from all others of the machine."""
+        # The folder's name ends in a digest of the project's path.
+        return f"{self._folder.parent.name[-16:]}/{name}"
+
     def names(self) -> list[str]:
         """Return the names of the services of which anything is known."""
         return sorted(path.stem for path in self._folder.glob("*.json"))

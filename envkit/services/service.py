@@ -6,6 +6,7 @@ started, asked whether it is ready, and stopped; all else, from logs to leases, 
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,9 @@ from envkit.project import Project
 
 # How often it is looked whether something has ended, in seconds.
 _PERIOD = 0.05
+
+# How long one answer may take, in seconds.
+_PATIENCE = 1.0
 
 
 class Running(Protocol):
@@ -145,6 +149,30 @@ def end(running: Running, within: float) -> str:
     running.kill()
     wait_for(lambda: running.poll() is not None, within)
     return f"killed, as it had not stopped within {within:.0f} s"
+
+
+def ask(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Return the status and the content of an HTTP server's answer; 0 and nothing if there is none.
+
+    Args:
+        host: the address on which it listens.
+        port: its port.
+        path: what is asked for.
+    """
+    connection = http.client.HTTPConnection(reached(host), port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def reached(host: str) -> str:
+    """Return where somebody on this machine reaches what listens on an address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def refuse_taken(config: ServiceConfig, host: str, port: int) -> None:

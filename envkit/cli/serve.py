@@ -1,0 +1,318 @@
+"""`envkit serve`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from envkit import project, render, supervised
+from envkit.cli import running
+from envkit.cli.granting import Granting
+from envkit.cli.output import Output, answer, printable
+from envkit.cli.services import ledger_of, styled_prefix, table
+from envkit.config import GpuOptions
+from envkit.declared import ServiceConfig
+from envkit.engines import endpoint
+from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, ToolError, UsageError
+from envkit.gpu.holders import Container, Holder
+from envkit.gpu.leases import Lease
+from envkit.installation import plan as plans
+from envkit.locks import lock
+from envkit.project import Project
+from envkit.services import kinds, ledger
+from envkit.services.ledger import Entry, Ledger
+from envkit.services.service import Grant, Request, Service
+from envkit.services.supervisor import Planned, Supervisor
+from envkit.supervised import Stops
+
+# How often it is looked how far services that were left behind are, in seconds.
+_PERIOD = 0.1
+
+# So many lines of the log of one that did not start are shown.
+_LAST = 10
+
+
+class _Options(NamedTuple):
+    """What was asked for, beside the names."""
+
+    dev: bool
+    image: str
+    wait: str | None
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--dev", is_flag=True, help="Follow changes of the code: Flask's own reloader.")
+@click.option("--image", "in_image", is_flag=True, help="Run Flask in the image built last.")
+@click.option("--stale", is_flag=True, help="Even if that is older than the lock or the code.")
+@click.option("--wait", metavar="TIME", help="Wait so long for GPUs, as in 2h.")
+@click.option("-d", "--detach", is_flag=True, help="Return once all are ready; they go on.")
+@click.option("--json", "as_json", is_flag=True, help="With --detach, print them as JSON.")
+@click.pass_obj
+def serve(
+    output: Output,
+    names: tuple[str, ...],
+    dev: bool,
+    in_image: bool,
+    stale: bool,
+    wait: str | None,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Start the services of the project, or those named, and show what they say.
+
+    Ctrl-C stops them, the last to be started first, each once it has finished what it does; a
+    second one stops them at once.
+    """
+    if as_json and not detach:
+        raise UsageError("--json has a meaning with --detach only")
+    if stale and not in_image:
+        raise UsageError("--stale has a meaning with --image only")
+    found = project.find(Path.cwd(), os.environ)
+    chosen = choose(found, names)
+    kept = ledger_of(found)
+    for config in chosen:
+        if kept.is_supervised(config.name):
+            hint = f"`envkit services` shows it; `envkit stop {config.name}` stops it."
+            raise UsageError(f"{config.name} is running already", hint)
+    options = _Options(dev, _image(stale=stale) if in_image else "", wait)
+    planned = [_planned(found, config, kept, options) for config in chosen]
+    _refuse_one_address([one.service for one in planned])
+    if not all(one.service.in_container for one in planned):
+        running.ready_project(output)
+    granted = [_granted(found, one, options, output) for one in planned]
+    if detach:
+        return _leave_behind(granted, kept, output, as_json=as_json)
+    show = _Terminal(output, [config.name for config in chosen])
+    with Stops() as stops:
+        return Supervisor(granted, kept, show, lambda: stops.count).run()
+
+
+def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
+    """Return the services of a project that are named, or all, in their order.
+
+    Raises:
+        UsageError: there is none, or none of such a name.
+    """
+    services = {one.name: one for one in found.config.services}
+    if not services:
+        raise UsageError(
+            f"{found.settings_file.name} has no services",
+            'As in [tool.envkit.services.web] with kind = "flask".',
+        )
+    for name in names:
+        if name not in services:
+            raise UsageError(f"There is no service {name}", f"Services: {', '.join(services)}.")
+    return [one for name, one in services.items() if not names or name in names]
+
+
+def _planned(found: Project, config: ServiceConfig, kept: Ledger, options: _Options) -> Planned:
+    service = kinds.plan(
+        Request(
+            config=config,
+            project=found,
+            folder=kept.folder(config.name),
+            environ=os.environ,
+            locked=_locked(found),
+            label=kept.label(config.name),
+            dev=options.dev and config.kind == "flask",
+            image=options.image if config.kind == "flask" else "",
+        )
+    )
+    return Planned(config, service, Grant(os.environ))
+
+
+def _locked(found: Project) -> frozenset[str]:
+    """Return the names of what the environment has, as the locks say."""
+    groups = [group for group in plans.installed_groups(found) if group.lock.is_file()]
+    return frozenset(pin.name for group in groups for pin in lock.read(group.lock).pins)
+
+
+def _refuse_one_address(services: Sequence[Service]) -> None:
+    addresses = [one.address for one in services]
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise UsageError(
+                f"Two services are to listen on {address}", "Give one of them another `port`."
+            )
+
+
+def _image(*, stale: bool) -> str:
+    """Return the id of the project's image."""
+    from envkit.cli.building import request_here
+    from envkit.cli.container import usable
+    from envkit.image import freshness
+
+    return usable(freshness.of(request_here()), stale=stale, mount=False).id
+
+
+def _granted(found: Project, planned: Planned, options: _Options, output: Output) -> Planned:
+    """Return a planned service with the GPUs that it gets."""
+    config, service = planned.config, planned.service
+    asked = GpuOptions(count=config.gpus, wait=options.wait if config.gpus else None)
+    environ = {**os.environ, **config.environment}
+    holder = Holder.this(("envkit", "serve", config.name), str(found.root))
+    if not (found.config.gpu.is_set or asked.is_explicit):
+        return planned._replace(grant=Grant(environ))
+    granting = Granting(found, asked, environ, output)
+    if not service.in_container:
+        granted = granting.grant(holder)
+        held = _Held(granted.lease, holder)
+        numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
+        grant = Grant(granted.environ, granted.gpus)
+        return planned._replace(grant=grant, gpus=numbers, hand_on=held.hand_on, let_go=held.let_go)
+    label = os.urandom(8).hex()
+    where = endpoint.find(os.environ)
+    holder = holder._replace(container=Container(label, where.address))
+    granted = granting.grant_container(holder)
+    if granted.gpus and where.socket is None:
+        raise UsageError(
+            f"The engine at {where} is not this machine's, whose GPUs are meant",
+            f"Set gpus = 0 for {config.name}, or use an engine of this machine.",
+        )
+    held = _Held(granted.lease, holder)
+    numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
+    grant = Grant(environ, granted.gpus, label if granted.lease else "")
+    return planned._replace(grant=grant, gpus=numbers, hand_on=held.note, let_go=held.let_go)
+
+
+class _Held:
+    """The lease of a service."""
+
+    def __init__(self, lease: Lease | None, holder: Holder) -> None:
+        self._lease = lease
+        self._holder = holder
+
+    def note(self) -> None:
+        """Write down that this process has it, which may be another one than took it."""
+        if self._lease:
+            self._lease.rewrite(self._holder._replace(pid=os.getpid(), since=time.time()))
+
+    def hand_on(self) -> None:
+        """Let what is started next inherit it."""
+        self.note()
+        if self._lease:
+            self._lease.hand_on()
+
+    def let_go(self) -> None:
+        """Let go of it, once."""
+        if self._lease:
+            self._lease.release()
+        self._lease = None
+
+
+def _leave_behind(
+    planned: Sequence[Planned], kept: Ledger, output: Output, *, as_json: bool
+) -> int:
+    """Supervise services in a process of their own; return once all are ready."""
+    names = [one.config.name for one in planned]
+
+    def work() -> int:
+        try:
+            with Stops() as stops:
+                return Supervisor(planned, kept, _Nobody(), lambda: stops.count).run()
+        except EnvkitError as error:
+            return error.exit_code
+
+    supervisor = supervised.leave_behind(work)
+    try:
+        entries = _awaited(supervisor, names, kept, output)
+    except Interrupted:
+        for name in names:
+            kept.request_stop(name)
+        os.waitpid(supervisor, 0)
+        raise
+    if as_json:
+        click.echo(render.as_json(entries))
+    else:
+        output.clear()
+        for line in (*table(entries), *_examples(entries)):
+            answer(line)
+        output.say("They go on: `envkit logs --follow`, `envkit stop`")
+    return EXIT_DONE
+
+
+def _awaited(supervisor: int, names: Sequence[str], kept: Ledger, output: Output) -> list[Entry]:
+    """Return what is known of services, once all are ready.
+
+    Raises:
+        ToolError: one is not going to be.
+    """
+    begun = time.monotonic()
+    while True:
+        found = [one for name in names if (one := kept.read(name)) and one.supervisor == supervisor]
+        if len(found) == len(names) and all(one.state == "ready" for one in found):
+            return found
+        ended, _ = os.waitpid(supervisor, os.WNOHANG)
+        if ended:
+            output.clear()
+            raise _failure(names, kept, output)
+        states = ", ".join(f"{one.name} is {one.state}" for one in found) or "Starting"
+        output.draw(f"{states}, {time.monotonic() - begun:.0f} s")
+        time.sleep(_PERIOD)
+
+
+def _failure(names: Sequence[str], kept: Ledger, output: Output) -> ToolError:
+    """Return why services did not start, having shown what was last said by the one to blame."""
+    for name in names:
+        entry = kept.read(name)
+        if entry and entry.state == "failed":
+            for line in ledger.tail(kept.log(name), _LAST):
+                output.say(f"{name} | {line}")
+            hint = f"`envkit logs {name}` shows what it said."
+            return ToolError(f"{name} did not start: {entry.reason}", hint)
+    return ToolError("The services were stopped before they were ready")
+
+
+def _examples(entries: Sequence[Entry]) -> list[str]:
+    """Return a line for each service that says how it is asked for something."""
+    return [f"Try {one.name}:  {one.example}" for one in entries if one.example]
+
+
+class _Nobody:
+    """Nobody is there to see it."""
+
+    def line(self, name: str, text: str) -> None:
+        """See nothing."""
+
+    def changed(self, entry: Entry) -> None:
+        """See nothing."""
+
+    def ready(self, entries: Sequence[Entry]) -> None:
+        """See nothing."""
+
+
+class _Terminal:
+    """Who started the services sees them."""
+
+    def __init__(self, output: Output, names: Sequence[str]) -> None:
+        self._output = output
+        self._width = max(map(len, names))
+        self._prefixes = {
+            name: styled_prefix(name, number, self._width) for number, name in enumerate(names)
+        }
+
+    def line(self, name: str, text: str) -> None:
+        """Show a line that a service has printed."""
+        print(f"{self._prefixes[name]}{printable(text)}", flush=True)
+
+    def changed(self, entry: Entry) -> None:
+        """Show that a service is in another state."""
+        if entry.state == "failed":
+            self._output.warn(f"{entry.name} failed: {entry.reason}")
+        elif entry.state == "stopped":
+            self._output.say(f"{entry.name} {entry.reason or 'stopped'}")
+        elif entry.state == "stopping":
+            self._output.say(f"Stopping {entry.name}")
+        else:
+            self._output.detail(f"{entry.name} is {entry.state}")
+
+    def ready(self, entries: Sequence[Entry]) -> None:
+        """Show that all are ready, and how they are asked for something."""
+        for line in (*table(entries), *_examples(entries)):
+            self._output.say(line)

@@ -1,0 +1,225 @@
+"""`envkit services`, `envkit stop` and `envkit logs`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from envkit import project, render
+from envkit.cli.output import Output, answer, printable, styled
+from envkit.environment.home import Home
+from envkit.errors import EXIT_DONE, EnvkitError, ToolError, UsageError
+from envkit.project import Project
+from envkit.quantities import age_text
+from envkit.services import ledger
+from envkit.services.ledger import Entry, Ledger
+from envkit.store import layout
+
+_HEADINGS = ("name", "kind", "address", "state", "GPU", "since")
+
+_COLOURS = {"ready": "green", "starting": "yellow", "stopping": "yellow"}
+_BAD = {"failed": "red", "killed": "red"}
+
+# ECMA-48, "select graphic rendition": what tells the logs of services from one another.
+_PREFIXES = (36, 35, 32, 33, 34, 31)
+
+# How often it is looked whether there is more of a log, or a service has ended, in seconds.
+_PERIOD = 0.1
+
+# What a service may take beyond the time that it has to stop, in seconds.
+_MARGIN = 10.0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def services(as_json: bool) -> int:
+    """List the services of the project and how they are."""
+    found = project.find(Path.cwd(), os.environ)
+    entries = _entries(found, ledger_of(found))
+    if as_json:
+        click.echo(render.as_json(entries))
+    elif not entries:
+        answer("No services are declared")
+    else:
+        for line in table(entries):
+            click.echo(line)
+        for one in entries:
+            if one.reason and one.state in _BAD:
+                answer(f"{one.name}: {one.reason}")
+    return EXIT_DONE
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.pass_obj
+def stop(output: Output, names: tuple[str, ...]) -> int:
+    """Stop the services that run, or those named, each once it has finished what it does."""
+    found = project.find(Path.cwd(), os.environ)
+    kept = ledger_of(found)
+    entries = _chosen(_entries(found, kept), names)
+    running = [one for one in entries if one.is_running]
+    for one in running:
+        kept.request_stop(one.name)
+    limits = {one.name: one.stop_timeout for one in found.config.services}
+    for one in running:
+        _await_end(one, kept, output, sum(limits.values()) + _MARGIN)
+        ended = kept.read(one.name)
+        output.say(f"{one.name} {ended.reason if ended and ended.reason else 'stopped'}")
+    for one in entries:
+        if one.state == "killed":
+            _clear_away(one, kept, output)
+    if not any(one.is_running or one.state == "killed" for one in entries):
+        output.say("Nothing is running")
+    return EXIT_DONE
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the services have ended.")
+@click.option("-n", "--lines", default=100, show_default=True, help="So many lines of each.")
+def logs(names: tuple[str, ...], follow: bool, lines: int) -> int:
+    """Show what the services have printed since they were started last."""
+    found = project.find(Path.cwd(), os.environ)
+    kept = ledger_of(found)
+    chosen = [one.name for one in _chosen(_entries(found, kept), names)]
+    width = max(map(len, chosen), default=0)
+    prefixes = {
+        name: styled_prefix(name, number, width) if len(chosen) > 1 else ""
+        for number, name in enumerate(chosen)
+    }
+    followed = {name: _Followed(kept.log(name)) for name in chosen} if follow else {}
+    for name in chosen:
+        for line in ledger.tail(kept.log(name), max(0, lines)):
+            answer_line(prefixes[name], line)
+    while followed:
+        alive = [name for name in followed if kept.is_supervised(name)]
+        for name, one in followed.items():
+            for line in one.more():
+                answer_line(prefixes[name], line)
+        followed = {name: followed[name] for name in alive}
+        time.sleep(_PERIOD)
+    return EXIT_DONE
+
+
+def ledger_of(found: Project) -> Ledger:
+    """Return what is known of the services of a project."""
+    store = layout.locate(found.config.store, os.environ)
+    store.prepare()
+    return Ledger(Path(Home(found.root, store).services))
+
+
+def table(entries: Sequence[Entry]) -> list[str]:
+    """Return a table of services: its headings, and a line for each."""
+    rows = [_HEADINGS, *map(_cells, entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        colour = {**_COLOURS, **_BAD}.get(entries[number - 1].state) if number else None
+        if colour:
+            cells[3] = styled(cells[3], colour)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def styled_prefix(name: str, number: int, width: int) -> str:
+    """Return what stands before each line of a service's log.
+
+    Args:
+        name: the service's.
+        number: its place among those that are shown.
+        width: that of the longest name.
+    """
+    text = f"{name:<{width}} | "
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return f"\x1b[{_PREFIXES[number % len(_PREFIXES)]}m{text}\x1b[0m"
+
+
+def answer_line(prefix: str, text: str) -> None:
+    """Show a line of a log on standard output."""
+    print(f"{prefix}{printable(text)}", flush=True)
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    since = age_text(time.time() - entry.since) if entry.since and entry.is_running else ""
+    gpus = ",".join(map(str, entry.gpus)) if entry.is_running else ""
+    return (entry.name, entry.kind, entry.address or "-", entry.state, gpus or "-", since or "-")
+
+
+def _entries(found: Project, kept: Ledger) -> list[Entry]:
+    """Return what is known of each declared service, and of others that still run."""
+    known = {name: one for name in kept.names() if (one := kept.read(name))}
+    declared = {one.name: Entry(one.name, one.kind) for one in found.config.services}
+    others = {name: one for name, one in known.items() if one.is_running or one.state == "killed"}
+    return [known.get(name, one) for name, one in {**declared, **others}.items()]
+
+
+def _chosen(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    there = [one.name for one in entries]
+    for name in names:
+        if name not in there:
+            hint = f"Services: {', '.join(there)}." if there else ""
+            raise UsageError(f"There is no service {name}", hint)
+    return [one for one in entries if not names or one.name in names]
+
+
+def _await_end(entry: Entry, kept: Ledger, output: Output, limit: float) -> None:
+    """Wait until a service has ended.
+
+    Raises:
+        ToolError: that takes too long.
+    """
+    until = time.monotonic() + limit
+    while (found := kept.read(entry.name)) and found.is_running:
+        output.draw(f"Stopping {entry.name}")
+        if time.monotonic() > until:
+            raise ToolError(
+                f"{entry.name} has not stopped within {limit:.0f} s",
+                f"Its supervisor is process {found.supervisor}.",
+            )
+        time.sleep(_PERIOD)
+    output.clear()
+
+
+def _clear_away(entry: Entry, kept: Ledger, output: Output) -> None:
+    """Remove the container that a service whose supervisor was killed may have left."""
+    from envkit.engines.engine import Engine
+    from envkit.engines.running import remove_strays
+
+    removed = 0
+    # Without an engine there is no container.
+    with suppress(EnvkitError), Engine(os.environ) as engine:
+        removed = remove_strays(engine, kept.label(entry.name))
+    kept.write(entry._replace(state="stopped", reason=""))
+    left = "; its container was still there, and is removed" if removed else ""
+    output.say(f"{entry.name} was killed{left}")
+
+
+class _Followed:
+    """A log that is read on, also where another takes its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = path.stat().st_size if path.exists() else 0
+        self._inode = path.stat().st_ino if path.exists() else 0
+        self._rest = b""
+
+    def more(self) -> Iterator[str]:
+        """Yield the lines that have come."""
+        with suppress(FileNotFoundError):
+            status = self._path.stat()
+            if status.st_ino != self._inode or status.st_size < self._place:
+                self._inode, self._place = status.st_ino, 0
+            with self._path.open("rb") as file:
+                file.seek(self._place)
+                content = file.read()
+            self._place += len(content)
+            *lines, self._rest = (self._rest + content).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in lines)
