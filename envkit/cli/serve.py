@@ -292,10 +292,11 @@ class _Terminal:
 
     def __init__(self, output: Output, names: Sequence[str]) -> None:
         self._output = output
-        self._width = max(map(len, names))
+        width = max(map(len, names))
         self._prefixes = {
-            name: styled_prefix(name, number, self._width) for number, name in enumerate(names)
+            name: styled_prefix(name, number, width) for number, name in enumerate(names)
         }
+        self._are_ready = False
 
     def line(self, name: str, text: str) -> None:
         """Show a line that a service has printed."""
@@ -303,7 +304,7 @@ class _Terminal:
 
     def changed(self, entry: Entry) -> None:
         """Show that a service is in another state."""
-        if entry.state == "failed":
+        if entry.state == "failed" and self._are_ready:
             self._output.warn(f"{entry.name} failed: {entry.reason}")
         elif entry.state == "stopped":
             self._output.say(f"{entry.name} {entry.reason or 'stopped'}")
@@ -314,5 +315,6 @@ class _Terminal:
 
     def ready(self, entries: Sequence[Entry]) -> None:
         """Show that all are ready, and how they are asked for something."""
+        self._are_ready = True
         for line in (*table(entries), *_examples(entries)):
             self._output.say(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from envkit.declared import ServiceConfig, refuse_unknown
 from envkit.environment import activation
 from envkit.errors import UsageError
 from envkit.gpu import containers
-from envkit.services.service import Grant, Request, Running, ask, end, reached, refuse_taken
+from envkit.services.listening import Listener, refuse_taken
+from envkit.services.service import Grant, Request, Running, ask, end, reached
 from envkit.supervised import Supervised
 
 # Where a service listens if it does not say.
@@ -89,9 +91,7 @@ def plan(request: Request) -> FlaskService:
             )
     if request.dev and request.image:
         raise UsageError("--dev follows the code here, and --image runs that of the image")
-    service = FlaskService(request, settings)
-    refuse_taken(request.config, service.host, service.port)
-    return service
+    return FlaskService(request, settings)
 
 
 class FlaskService:
@@ -102,6 +102,11 @@ class FlaskService:
         self._settings = settings
         self.host = request.config.host
         self.port = request.config.port or _PORT
+        self._listener: Listener | None = None
+        if request.dev or request.image:
+            refuse_taken(request.config, self.port)
+        else:
+            self._listener = Listener(request.config, self.port)
 
     @property
     def address(self) -> str:
@@ -123,16 +128,22 @@ class FlaskService:
         if request.image:
             return self._start_container(grant)
         environ = activation.environment(str(request.project.environment), grant.environ)
-        if request.dev:
+        if self._listener is None:
             words = ["flask", "run", "--debug", "--host", self.host, "--port", str(self.port)]
         else:
             folder = request.folder
             (folder / f"{_MODULE}.py").write_text(_application(), encoding="utf-8")
-            words = self._gunicorn(str(folder), self.address, has_gpu=_sees_gpu(grant.environ))
+            address = f"fd://{self._listener.descriptor}"
+            words = self._gunicorn(str(folder), address, has_gpu=_sees_gpu(grant.environ))
+            self._listener.hand_on(inheritable=True)
         # The interpreter is named, as a script's first line cannot name every path.
         python = f"{request.project.environment}/bin/python"
         environ = {**environ, **self._variables()}
-        return Supervised([python, "-m", *words], cwd=request.project.root, env=environ)
+        running = Supervised([python, "-m", *words], cwd=request.project.root, env=environ)
+        if self._listener:
+            # Other services that are started have nothing to do with it.
+            self._listener.hand_on(inheritable=False)
+        return running
 
     def is_ready(self) -> bool:
         """Return whether it answers as it should."""
@@ -140,8 +151,19 @@ class FlaskService:
         return 0 < status < (500 if self._settings.health is None else 400)
 
     def stop(self, running: Running, within: float) -> str:
-        """End it once it has answered what it was asked."""
-        return end(running, within)
+        """End it once it has answered what it was asked.
+
+        Whoever is connected is answered; nobody is let in any more.
+        """
+        begun = time.monotonic()
+        if self._listener:
+            self._listener.empty(within)
+        left = max(0.0, within - (time.monotonic() - begun))
+        try:
+            return end(running, left)
+        finally:
+            if self._listener:
+                self._listener.close()
 
     def example(self) -> str:
         """Return a command that asks it for something."""

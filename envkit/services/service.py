@@ -7,14 +7,12 @@ started, asked whether it is ready, and stopped; all else, from logs to leases, 
 from __future__ import annotations
 
 import http.client
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from envkit.declared import ServiceConfig
-from envkit.errors import UsageError
 from envkit.gpu.devices import Gpu
 from envkit.project import Project
 
@@ -142,13 +140,12 @@ def end(running: Running, within: float) -> str:
     Returns:
         How it ended, in a few words.
     """
-    begun = time.monotonic()
     running.terminate()
     if wait_for(lambda: running.poll() is not None, within):
-        return f"stopped in {time.monotonic() - begun:.1f} s"
+        return "stopped"
     running.kill()
     wait_for(lambda: running.poll() is not None, within)
-    return f"killed, as it had not stopped within {within:.0f} s"
+    return "killed, as it did not stop in time"
 
 
 def ask(host: str, port: int, path: str) -> tuple[int, bytes]:
@@ -173,25 +170,3 @@ def ask(host: str, port: int, path: str) -> tuple[int, bytes]:
 def reached(host: str) -> str:
     """Return where somebody on this machine reaches what listens on an address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-
-
-def refuse_taken(config: ServiceConfig, host: str, port: int) -> None:
-    """Make sure that nobody listens where a service is to.
-
-    Raises:
-        UsageError: somebody does, or the address is none of this machine's.
-    """
-    where = f"{host}:{port}"
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as trying:
-                # As servers do, which are not kept away by connections that have just ended.
-                trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trying.bind(address)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(
-            f"services.{config.name}: cannot listen on {where}: {reason}",
-            f"Free it, or choose another with services.{config.name}.port.",
-        ) from None

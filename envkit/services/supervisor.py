@@ -87,6 +87,7 @@ class Supervisor:
         self._show = show
         self._stops = stops
         self._attended: list[_Attended] = []
+        self._holds: dict[str, ExitStack] = {}
         self._lines: queue.Queue[tuple[_Attended, bytes]] = queue.Queue(_AHEAD)
 
     def run(self) -> int:
@@ -96,34 +97,35 @@ class Supervisor:
             UsageError: one is running already.
             EnvkitError: one cannot be started, or does not become ready; the others are stopped.
         """
-        with ExitStack() as stack:
-            for one in self._planned:
-                self._hold(stack, one.config.name)
-            try:
-                for one in self._planned:
-                    self._start(one)
-                self._until_ready()
-                if not self._stops():
-                    self._show.ready([one.entry for one in self._attended])
-                self._watch(lambda: not self._stops())
-            finally:
-                self._stop_all()
+        try:
+            for planned in self._planned:
+                self._hold(planned.config.name)
+            for planned in self._planned:
+                self._start(planned)
+            self._until_ready()
+            if not self._stops():
+                self._show.ready([one.entry for one in self._attended])
+            self._watch(lambda: not self._stops())
+        finally:
+            self._stop_all()
+            for hold in self._holds.values():
+                hold.close()
         failed = any(one.entry.state == "failed" for one in self._attended)
         return EXIT_TOOL if failed else EXIT_DONE
 
-    def _hold(self, stack: ExitStack, name: str) -> None:
+    def _hold(self, name: str) -> None:
         """Hold a service, which another command may be looking at for an instant."""
-        if not wait_for(lambda: self._held(stack, name), _GLANCE):
+        if not wait_for(lambda: self._is_held(name), _GLANCE):
             raise UsageError(
                 f"{name} is running already", f"`envkit services` shows it; `envkit stop {name}`."
             )
         self._ledger.begin(name)
 
-    def _held(self, stack: ExitStack, name: str) -> bool:
+    def _is_held(self, name: str) -> bool:
         with ExitStack() as attempt:
             if not attempt.enter_context(self._ledger.supervising(name)):
                 return False
-            stack.push(attempt.pop_all())
+            self._holds[name] = attempt.pop_all()
         return True
 
     def _start(self, planned: Planned) -> None:
@@ -196,6 +198,7 @@ class Supervisor:
     def _stop(self, one: _Attended) -> None:
         """Stop a service, reading what all of them print meanwhile."""
         self._change(one, "stopping")
+        begun = time.monotonic()
         said: list[str] = []
 
         def work() -> None:
@@ -216,7 +219,8 @@ class Supervisor:
                     # Whoever asks twice does not want to wait.
                     one.running.kill()
             stopping.join()
-        self._end(one, "stopped", said[0] if said else "")
+        how = said[0] if said else "stopped"
+        self._end(one, "stopped", f"{how} ({time.monotonic() - begun:.1f} s)")
 
     def _end(self, one: _Attended, state: State, reason: str) -> None:
         if one.running:
@@ -227,6 +231,8 @@ class Supervisor:
         self._drain(wait=False)
         one.planned.let_go()
         self._change(one, state, reason)
+        # It can be started again while others go on.
+        self._holds[one.name].close()
 
     def _drain(self, *, wait: bool = True) -> None:
         """Write and show what was printed; wait a little if nothing was."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,8 +24,9 @@ from envkit.engines.running import Container
 from envkit.errors import ToolError, UsageError
 from envkit.gpu import containers
 from envkit.services import saved_models
+from envkit.services.listening import refuse_taken
 from envkit.services.saved_models import Model
-from envkit.services.service import Grant, Request, Running, ask, refuse_taken, wait_for
+from envkit.services.service import Grant, Request, Running, ask, wait_for
 from envkit.store.layout import write_whole
 
 # The server's ports, as its documentation has them.
@@ -144,7 +144,7 @@ def plan(request: Request) -> ServingService:
             )
     service = ServingService(request, settings)
     for port in (service.port, settings.grpc_port):
-        refuse_taken(request.config, request.config.host, port)
+        refuse_taken(request.config, port)
     return service
 
 
@@ -211,17 +211,14 @@ class ServingService:
         Every model is taken from it, which waits for the requests that it answers; those that come
         later are refused.
         """
-        begun = time.monotonic()
         drained = False
         if running.poll() is None and self._answers():
             self._write_configs({})
             drained = wait_for(lambda: running.poll() is not None or self._is_drained(), within)
         running.kill()
         wait_for(lambda: running.poll() is not None, within)
-        took = time.monotonic() - begun
-        if drained:
-            return f"drained in {took:.1f} s, then killed: TensorFlow Serving ignores SIGTERM"
-        return f"killed after {took:.1f} s: TensorFlow Serving ignores SIGTERM"
+        how = "drained, then killed" if drained else "killed before it was drained"
+        return f"{how}, as TensorFlow Serving ignores SIGTERM"
 
     def example(self) -> str:
         """Return a command that asks the first model for a prediction."""
