@@ -18,10 +18,10 @@ from envkit.cli.services import ledger_of, styled_prefix, table
 from envkit.config import GpuOptions
 from envkit.declared import ServiceConfig
 from envkit.engines import endpoint
+from envkit.environment import stamp
 from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, ToolError, UsageError
 from envkit.gpu.holders import Container, Holder
 from envkit.gpu.leases import Lease
-from envkit.installation import plan as plans
 from envkit.locks import lock
 from envkit.project import Project
 from envkit.services import kinds, ledger
@@ -34,7 +34,7 @@ from envkit.supervised import Stops
 _PERIOD = 0.1
 
 # So many lines of the log of one that did not start are shown.
-_LAST = 10
+_LAST = 40
 
 
 class _Options(NamedTuple):
@@ -129,8 +129,10 @@ def _planned(found: Project, config: ServiceConfig, kept: Ledger, options: _Opti
 
 def _locked(found: Project) -> frozenset[str]:
     """Return the names of what the environment has, as the locks say."""
-    groups = [group for group in plans.installed_groups(found) if group.lock.is_file()]
-    return frozenset(pin.name for group in groups for pin in lock.read(group.lock).pins)
+    known = stamp.read(str(found.environment)) or {}
+    groups = map(found.group, known.get("group", found.config.groups))
+    locks = [lock.read(group.lock) for group in groups if group.lock.is_file()]
+    return frozenset(pin.name for one in locks for pin in one.pins)
 
 
 def _refuse_one_address(services: Sequence[Service]) -> None:

@@ -103,6 +103,8 @@ class FlaskService:
         self.host = request.config.host
         self.port = request.config.port or _PORT
         self._listener: Listener | None = None
+        if request.image:
+            _remove_strays(request)
         if request.dev or request.image:
             refuse_taken(request.config, self.port)
         else:
@@ -228,6 +230,15 @@ class FlaskService:
                 health=_health(settings.health or "/", 500 if settings.health is None else 400),
             ),
         )
+
+
+def _remove_strays(request: Request) -> None:
+    """Remove the container that a supervisor has left behind which was killed."""
+    from envkit.engines.engine import Engine
+    from envkit.engines.running import remove_strays
+
+    with Engine(request.environ) as engine:
+        remove_strays(engine, request.label)
 
 
 def _application() -> str:

@@ -142,6 +142,8 @@ def plan(request: Request) -> ServingService:
                 f"The engine at {engine.endpoint} is not this machine's, where the models are",
                 "Use an engine of this machine.",
             )
+        # One that was left behind has the ports.
+        containers_running.remove_strays(engine, request.label)
     service = ServingService(request, settings)
     for port in (service.port, settings.grpc_port):
         refuse_taken(request.config, port)
