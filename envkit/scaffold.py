@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envkit import drafts, refusals
+from envkit.blueprints import Blueprint
 from envkit.errors import UsageError
 from envkit.locks import lock
 from envkit.locks.names import name_of
@@ -45,6 +46,7 @@ class Wish:
         configured: whether the folder has its settings already.
         static: whether `pyproject.toml` has dependencies of its own.
         templates: the text of each template, by its name.
+        blueprint: the project to begin with; None for one with nothing in it.
     """
 
     requirements: tuple[str, ...]
@@ -53,6 +55,12 @@ class Wish:
     configured: bool
     static: bool
     templates: Mapping[str, str]
+    blueprint: Blueprint | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that are looked at."""
+        return (*NAMES, *(self.blueprint.files if self.blueprint else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +104,18 @@ class Plan:
         return (*self.inputs, *self.rest)
 
 
-def look(root: Path) -> dict[str, bytes | None]:
+def look(root: Path, names: Sequence[str] = NAMES) -> dict[str, bytes | None]:
     """Return what the files of a folder hold, by their names; None for those that are not there.
+
+    Args:
+        root: the folder.
+        names: the files that are looked at.
 
     Raises:
         UsageError: one cannot be read.
     """
     found: dict[str, bytes | None] = {}
-    for name in NAMES:
+    for name in names:
         path = root / name
         try:
             found[name] = path.read_bytes() if os.path.lexists(path) else None
@@ -120,16 +132,21 @@ def plan(found: Mapping[str, bytes | None], wish: Wish) -> Plan:
         wish: what the folder is to become.
 
     Raises:
-        UsageError: requirements are asked for that the existing `requirements.in` lacks.
+        UsageError: requirements are asked for that the existing `requirements.in` lacks, or a
+            file of the blueprint is there, and is another one.
     """
-    inputs: list[Step] = []
+    inputs: list[Step] = _of_blueprint(found, wish.blueprint) if wish.blueprint else []
     relock = ""
     if not wish.configured:
-        inputs.append(_settings(found["pyproject.toml"], wish.python))
+        inputs.append(_settings(found["pyproject.toml"], wish.python, wish.blueprint))
     locked = _text(found["requirements.txt"])
     ours = bool(lock.python_of(locked))
     adopted = bool(locked) and found["requirements.in"] is None and not (ours and wish.static)
-    if found["requirements.in"] is not None:
+    if wish.blueprint:
+        if found["requirements.in"] is None:
+            lines = (wish.blueprint.requirements, *(f"{one}\n" for one in wish.requirements))
+            inputs.append(_created("requirements.in", "".join(lines)))
+    elif found["requirements.in"] is not None:
         _refuse_unlisted(_text(found["requirements.in"]), wish.requirements)
     elif adopted:
         inputs.append(_adopted(locked, wish.requirements))
@@ -139,20 +156,44 @@ def plan(found: Mapping[str, bytes | None], wish: Wish) -> Plan:
         inputs.append(_created("requirements.in", text, ", ".join(wish.requirements)))
     if not adopted and locked and not ours and not _is_hashed(locked):
         relock = "locked anew, with hashes; the versions that it pins are kept"
-    ignore = _gitignore(found[".gitignore"])
+    more = wish.blueprint.ignored if wish.blueprint else ()
+    ignore = _gitignore(found[".gitignore"], (*_IGNORED, *more))
     return Plan(
         inputs=(*inputs, *([ignore] if ignore else [])),
         relock=relock,
         rest=tuple(
             _created(
                 name,
-                wish.templates[template].replace("@PYTHON@", wish.image),
+                _from_template(template, wish),
                 executable=name.endswith(".sh"),
             )
             for name, template in _TEMPLATES.items()
             if found[name] is None
         ),
     )
+
+
+def _of_blueprint(found: Mapping[str, bytes | None], blueprint: Blueprint) -> list[Step]:
+    """Return the steps that write a blueprint's own files."""
+    texts = {**blueprint.files, "requirements.in": blueprint.requirements}
+    others = [
+        name
+        for name, text in texts.items()
+        if found[name] not in (None, text.encode())
+        and not (name == "requirements.in" and (found[name] or b"").startswith(text.encode()))
+    ]
+    if others:
+        raise UsageError(
+            f"{', '.join(others)}: there already, and not the template's",
+            "Begin in a new folder: `envkit init NEW --template " + f"{blueprint.name}`.",
+        )
+    return [_created(name, text) for name, text in blueprint.files.items() if found[name] is None]
+
+
+def _from_template(template: str, wish: Wish) -> str:
+    text = wish.templates[template].replace("@PYTHON@", wish.image)
+    is_ours = template == "Dockerfile" and wish.blueprint
+    return wish.blueprint.dockerfile(text) if is_ours and wish.blueprint else text
 
 
 def write(root: Path, steps: Sequence[Step]) -> None:
@@ -167,6 +208,7 @@ def write(root: Path, steps: Sequence[Step]) -> None:
         try:
             if (path.read_bytes() if os.path.lexists(path) else None) != step.before:
                 raise UsageError(f"{path} has just been changed by something else", "Run it again.")
+            path.parent.mkdir(parents=True, exist_ok=True)
             drafts.replace({path: step.after}, executable=step.executable)
         except OSError as error:
             what = f"{path}: cannot be written"
@@ -183,6 +225,8 @@ def undo(root: Path, steps: Sequence[Step]) -> None:
             continue
         if step.before is None:
             path.unlink()
+            if path.parent != root and not any(path.parent.iterdir()):
+                path.parent.rmdir()
         else:
             drafts.replace({path: step.before})
 
@@ -223,15 +267,17 @@ def _created(name: str, text: str, note: str = "", *, executable: bool = False) 
     )
 
 
-def _settings(pyproject: bytes | None, python: str) -> Step:
+def _settings(pyproject: bytes | None, python: str, blueprint: Blueprint | None) -> Step:
     """Return the step that writes the settings, into `pyproject.toml` where that can be."""
     setting = f'python = "{python}"'
+    own = f"{setting}\n" + (blueprint.settings if blueprint else "")
     if pyproject is not None:
         end = "\r\n" if b"\r\n" in pyproject else "\n"
         old = pyproject.decode()
         new = old + ("" if old.endswith("\n") or not old else end) + (end if old else "")
-        new += f"[tool.envkit]{end}{setting}{end}"
-        if _adds_only_settings(old, new, python):
+        more = blueprint.settings_below("tool.envkit.") if blueprint else ""
+        new += f"[tool.envkit]{end}{setting}{end}{more}".replace("\n", end).replace("\r\r", "\r")
+        if _adds_only_settings(old, new, own):
             note = f"[tool.envkit] {setting}"
             return Step(
                 name="pyproject.toml",
@@ -240,10 +286,10 @@ def _settings(pyproject: bytes | None, python: str) -> Step:
                 before=pyproject,
                 after=new.encode(),
             )
-    return _created("envkit.toml", f"{setting}\n", setting)
+    return _created("envkit.toml", own, setting)
 
 
-def _adds_only_settings(old: str, new: str, python: str) -> bool:
+def _adds_only_settings(old: str, new: str, settings: str) -> bool:
     """Return whether a text is still TOML with our table added, and says nothing else anew.
 
     It is not where `tool` is written as an inline table, to which no table can be added.
@@ -255,7 +301,7 @@ def _adds_only_settings(old: str, new: str, python: str) -> bool:
     tool = before.setdefault("tool", {})
     return isinstance(tool, dict) and after == {
         **before,
-        "tool": {**tool, "envkit": {"python": python}},
+        "tool": {**tool, "envkit": tomllib.loads(settings)},
     }
 
 
@@ -285,10 +331,10 @@ def _is_hashed(text: str) -> bool:
     return bool(pins) and all(pin.hashes for pin in pins)
 
 
-def _gitignore(before: bytes | None) -> Step | None:
+def _gitignore(before: bytes | None, patterns: Sequence[str]) -> Step | None:
     """Return the step that adds what `.gitignore` lacks, if it lacks anything."""
     old = _text(before)
-    lacking = [pattern for pattern in _IGNORED if not _is_ignored(pattern, old)]
+    lacking = [pattern for pattern in patterns if not _is_ignored(pattern, old)]
     if not lacking:
         return None
     end = "\r\n" if "\r\n" in old else "\n"

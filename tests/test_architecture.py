@@ -25,7 +25,7 @@ LAYERS = (
     {"gpu"},
     {"contexts", "engines", "git", "pip", "slurm"},
     {"interpreter", "project"},
-    {"config", "store"},
+    {"blueprints", "config", "store"},
     {"declared"},
     {
         "beside",
@@ -63,7 +63,7 @@ def _modules() -> dict[str, ast.Module]:
     """Return each module of the package, by its name below the package."""
     found = {}
     # Templates are what other programs become.
-    paths = [path for path in ROOT.rglob("*.py") if path.parent.name != "templates"]
+    paths = [path for path in ROOT.rglob("*.py") if ROOT / "templates" not in path.parents]
     for path in sorted(paths):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         found[name.removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from envkit import interpreter, refusals, scaffold
+from envkit import blueprints, interpreter, refusals, scaffold
 from envkit import project as projects
+from envkit.blueprints import Blueprint
 from envkit.cli.output import Output, answer, printable, say
 from envkit.errors import EXIT_DONE, UsageError
 from envkit.locks import lock as locks
@@ -36,6 +38,11 @@ class _Options:
 @click.command("init")
 @click.argument("folder", metavar="[DIR]", default=".")
 @click.argument("requirements", metavar="[REQUIREMENT]...", nargs=-1)
+@click.option(
+    "--template",
+    type=click.Choice(blueprints.names()),
+    help="Begin with a small project that works.",
+)
 @click.option("--python", metavar="PYTHON", help="The version or specifier set to set up for.")
 @click.option("-n", "--dry-run", is_flag=True, help="Write nothing; print what would be done.")
 @click.option("--no-install", is_flag=True, help="Write and lock, but make no environment.")
@@ -45,6 +52,7 @@ def init(
     output: Output,
     folder: str,
     requirements: tuple[str, ...],
+    template: str | None,
     python: str | None,
     dry_run: bool,
     no_install: bool,
@@ -58,10 +66,12 @@ def init(
     options = _Options(python=python, dry_run=dry_run, install=not no_install, yes=yes)
     _refuse_malformed(folder, requirements)
     root = Path(os.path.abspath(folder))
-    found = scaffold.look(root) if root.is_dir() else dict.fromkeys(scaffold.NAMES)
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is not a folder")
     wish = _wish(root, requirements, options.python)
+    if template:
+        wish = replace(wish, blueprint=_blueprint(template, root))
+    found = scaffold.look(root, wish.names) if root.is_dir() else dict.fromkeys(wish.names)
     plan = scaffold.plan(found, wish)
     lacking = _lacking_locks(root, plan, wish)
     if dry_run:
@@ -78,8 +88,25 @@ def init(
         from envkit.cli.installer import install_project
 
         install_project(project, output, groups=project.choose())
-    _say_what_next(output, project, requirements, options)
+    _say_what_next(output, project, wish, options)
     return EXIT_DONE
+
+
+def _blueprint(name: str, root: Path) -> Blueprint:
+    """Return the project to begin with.
+
+    Raises:
+        UsageError: the folder has settings already, which are not those of such a project.
+    """
+    blueprint = blueprints.read(name)
+    project = projects.read(root, os.environ) if root.is_dir() else None
+    wanted = set(re.findall(r"(?m)^\[services\.(.+)\]$", blueprint.settings))
+    if project and not wanted <= {one.name for one in project.config.services}:
+        raise UsageError(
+            f"{project.settings_file.name} has settings already, without those of the template",
+            f"Begin in a new folder: `envkit init NEW --template {name}`.",
+        )
+    return blueprint
 
 
 def _refuse_malformed(folder: str, requirements: Sequence[str]) -> None:
@@ -252,17 +279,18 @@ def _make_folder(root: Path) -> list[Path]:
     return lacking
 
 
-def _say_what_next(
-    output: Output, project: Project, requirements: Sequence[str], options: _Options
-) -> None:
+def _say_what_next(output: Output, project: Project, wish: Wish, options: _Options) -> None:
     from packaging.requirements import Requirement
 
     pins = {pin.name: pin for pin in locks.read(project.group(DEFAULT_GROUP).lock).pins}
-    asked = [normalize(Requirement(text).name) for text in requirements]
+    asked = [normalize(Requirement(text).name) for text in wish.requirements]
     shown = [str(pins[name]) for name in dict.fromkeys(asked) if name in pins]
     if shown:
         output.say(f"{'Ready' if options.install else 'Locked'}: {', '.join(shown)}")
     here = Path(os.path.relpath(project.root))
     go = "" if here == Path() else f"cd {here} && "
-    step = "envkit run -- python" if options.install else "envkit install"
-    output.say(f"Next: {go}{step}")
+    steps = wish.blueprint.next if wish.blueprint else ()
+    if not options.install:
+        steps = ("envkit install", *steps)
+    steps = steps or ("envkit run -- python",)
+    output.say(f"Next: {go}{' && '.join(steps)}")

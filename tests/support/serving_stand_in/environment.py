@@ -42,6 +42,11 @@ class TensorFlow:
     site: Path
     messages: Path
 
+    @property
+    def store(self) -> Path:
+        """Envkit's store that it was installed from."""
+        return self.python.parents[3] / "store"
+
     def run(self, *words: str, cwd: Path) -> Result:
         """Run its Python, for which there are the messages as well."""
         environ = {**_environ(), "PYTHONPATH": str(self.messages), "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -1,0 +1,1 @@
+"""Lets the tests import the project's modules, from whichever folder they are started."""
