@@ -23,6 +23,7 @@ from tests.support.engines import Engine
 from tests.support.makes import Make
 from tests.support.nvml import Nvml, gpus, uuid
 from tests.support.projects import PYTHON, Machine, Project
+from tests.support.serving import declare, free_port
 from tests.support.waiting import wait
 
 KIND = "nvidia.com/gpu"
@@ -228,3 +229,31 @@ def test_the_projects_folder_as_it_is_now(
     assert result.out == "newer\n"
     made = project.root / "made"
     assert (made.read_text(), made.stat().st_uid) == ("new", os.getuid())
+
+
+def test_a_service_has_its_lease_in_its_container(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine]
+) -> None:
+    """In a stand-in for TensorFlow Serving's image, which says what it sees and is never ready."""
+    machine = machine_of(offering_engine)
+    project = machine.project("serving")
+    (project.root / "models/half/1").mkdir(parents=True)
+    (project.root / "models/half/1/saved_model.pb").touch()
+    folder = machine.folder / "stand-in"
+    folder.mkdir()
+    command = json.dumps(["sh", "-c", "env; exec sleep 100", "sh"])
+    text = f"FROM python:{PYTHON}-slim\nENTRYPOINT {command}\n"
+    (folder / "Dockerfile").write_text(text)
+    offering_engine.ask("build", "--tag", "tensorflow/serving:9-gpu", str(folder))
+    lines = ['kind = "tensorflow-serving"', 'tag = "9"', 'model = "models/half"', "gpus = 2"]
+    lines += [f"port = {free_port()}", f"grpc_port = {free_port()}", 'start_timeout = "3s"']
+    declare(project, {"model": lines}, "[gpu]\nmemory_growth = true\n")
+    result = project.envkit("serve")
+    assert result.code == 4
+    assert "it was not ready within 3 s" in result.err
+    said = dict(line.removeprefix("model | ").split("=", 1) for line in result.out.splitlines())
+    assert given(said) == [uuid(2), uuid(3)]
+    assert said["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert not said.keys() & {*MASKS}
+    assert running(offering_engine) == ""
+    assert all(not one["holder"] for one in project.succeed("gpu", "--json").json["gpus"])
