@@ -70,7 +70,7 @@ SHA256 = r"[0-9a-f]{64}"
 _RESERVED = {".venv", ".venv.previous", ".venv.discard", ".envkit", ".git"}
 
 # What all kinds of services have.
-_COMMON = ("kind", "host", "port", "gpus", "environment", "start_timeout", "stop_timeout")
+COMMON = ("kind", "host", "port", "gpus", "environment", "start_timeout", "stop_timeout")
 
 # A name becomes part of those of files and containers.
 _NAME = r"[a-z0-9][a-z0-9_-]{0,40}"
@@ -161,7 +161,7 @@ def refuse_unknown(config: ServiceConfig, known: tuple[str, ...]) -> None:
     Raises:
         UsageError: there is another key.
     """
-    config.own.refuse_unknown((*_COMMON, *known))
+    config.own.refuse_unknown((*COMMON, *known))
 
 
 def is_count(value: object) -> bool:

@@ -2,16 +2,23 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+import tomli
 
-from envkit import config, errors
+from envkit import config, declared, errors
 from envkit.cli.main import envkit
+from envkit.services import flask, kinds, tensorflow_serving
+from envkit.services.saved_models import Model
+from envkit.tables import Layer, Table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+SERVICES = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+FILES = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
 
 
 def commands(group: click.Group = envkit, before: str = "") -> dict[str, click.Command]:
@@ -97,3 +104,37 @@ def test_own_dockerfile_is_the_template_but_for_what_it_says() -> None:
     found = own[own.index(begin) : own.index(end)]
     same = template[template.index(begin) : template.index(end)]
     assert re.sub(r"ARG PYTHON=3\.\d+", "ARG PYTHON=@PYTHON@", found, count=1) == same
+
+
+def keys_of(text: str) -> set[str]:
+    """Return the keys that stand in the first cells of tables."""
+    cells = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`([a-z0-9_]+)`", cell)}
+
+
+def examples(document: str) -> list[dict[str, Any]]:
+    """Return what `[tool.envkit]` says in each example of settings."""
+    blocks = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
+    return [tomli.loads(block)["tool"]["envkit"] for block in blocks]
+
+
+def test_services_has_each_setting() -> None:
+    general, of_flask, of_serving = re.split(r"^### `kind.*", SERVICES, flags=re.MULTILINE)
+    assert keys_of(general) == {*declared.COMMON}
+    assert keys_of(of_flask) == {*flask.KEYS}
+    assert keys_of(of_serving.partition("```")[0]) == {*tensorflow_serving.KEYS}
+    assert f'`"{tensorflow_serving.TAG}"`' in of_serving
+
+
+def test_what_the_examples_say_is_understood() -> None:
+    file = Path("/p/pyproject.toml")
+    for example in examples(SERVICES)[:1] + examples(FILES):
+        loaded = config.load(example, file=file, environ={})
+        assert len(loaded.services) + len(loaded.assets) == len(
+            example.get("services", example.get("assets", []))
+        )
+    assert {one["kind"] for one in examples(SERVICES)[0]["services"].values()} == {*kinds.KINDS}
+    models = examples(SERVICES)[1]["services"]["model"]["models"]
+    table = Table([Layer(models[0], file, file.name)])
+    assert Model.read(table, Path("/p")).labels == {"stable": 1, "canary": 2}
+    assert keys_of(FILES) == {*declared.AssetConfig._fields}

@@ -33,7 +33,7 @@ _MARGIN = 1
 # Threads of one worker that has a GPU, whose memory several workers would take several times.
 _THREADS = 8
 
-_KEYS = ("app", "workers", "threads", "health", "options")
+KEYS = ("app", "workers", "threads", "health", "options")
 
 
 class Settings(NamedTuple):
@@ -62,7 +62,7 @@ class Settings(NamedTuple):
         Raises:
             UsageError: something is said wrongly.
         """
-        refuse_unknown(config, _KEYS)
+        refuse_unknown(config, KEYS)
         own = config.own
         return cls(
             app=own.text("app"),

@@ -32,7 +32,7 @@ from envkit.store.layout import write_whole
 # The server's ports, as its documentation has them.
 _GRPC, _REST = 8500, 8501
 
-_IMAGE, _TAG = "tensorflow/serving", "2.19.1"
+IMAGE, TAG = "tensorflow/serving", "2.19.1"
 
 # Where the server finds its models, and what is written for it.
 _MODELS, _CONFIG = "/models", "/config"
@@ -44,7 +44,7 @@ _POLL = 1
 # What an image's tag ends in that has CUDA.
 _GPU = "-gpu"
 
-_KEYS = ("image", "tag", "model", "models", "grpc_port", "batching", "warmup", "options")
+KEYS = ("image", "tag", "model", "models", "grpc_port", "batching", "warmup", "options")
 
 # The parameters of batching: name -> whether it is a number, rather than a flag
 # (tensorflow_serving.BatchingParameters).
@@ -87,7 +87,7 @@ class Settings(NamedTuple):
             UsageError: something is said wrongly, or a model is not there.
         """
         config, root = request.config, request.project.root
-        refuse_unknown(config, _KEYS)
+        refuse_unknown(config, KEYS)
         own = config.own
         single = own.text("model")
         models = [Model.read(table, root) for table in own.tables("models")]
@@ -107,8 +107,8 @@ class Settings(NamedTuple):
             "batching", f"must be true, or a table of {', '.join(_BATCHING)}", _can
         )
         return cls(
-            image=own.text("image") or _IMAGE,
-            tag=own.matching("tag", r"[\w][\w.-]*", "is no tag of an image") or _TAG,
+            image=own.text("image") or IMAGE,
+            tag=own.matching("tag", r"[\w][\w.-]*", "is no tag of an image") or TAG,
             models=tuple(models),
             grpc_port=own.value("grpc_port", "must be the number of a port", is_port) or _GRPC,
             batching={} if batching is True else batching or None,
