@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from envkit.declared import AssetConfig
 from envkit.environment import placed
+from envkit.environment.exchange import ExchangeUnavailableError, exchange
 from envkit.environment.placed import Note
 from envkit.environment.tree import remove
 from envkit.errors import UsageError
@@ -92,13 +93,7 @@ class Placed:
                 unpacking.unpack(source, draft, asset.path)
             else:
                 _link(source, draft)
-            if _is_folder(target):
-                old = draft.with_name(f"{draft.name}-old")
-                target.rename(old)
-                draft.rename(target)
-                remove(str(old))
-            else:
-                draft.replace(target)
+            _change_places(draft, target)
         state = placed.state_of(str(target))
         self._known[asset.path] = Note(asset.sha256, _kind(asset), state)
         # Where others are still to come, these settings are not satisfied.
@@ -130,12 +125,15 @@ class Placed:
 
         What somebody has changed is left where it is, and is not envkit's any more.
         """
-        untouched = self._is_untouched(path)
-        if untouched:
-            remove(str(self._root / path))
+        target = self._root / path
+        is_left = os.path.lexists(target) and not self._is_untouched(path)
+        if target.parent.is_dir():
+            with _draft(target) as draft:
+                if os.path.lexists(target) and not is_left:
+                    target.rename(draft)
         del self._known[path]
         self._write([])
-        return untouched
+        return not is_left
 
     def keep(self, content: str) -> None:
         """Note that all is in its place that some settings want.
@@ -206,6 +204,20 @@ class Placed:
 
 def _kind(asset: AssetConfig) -> str:
     return "unpacked" if asset.unpack else "file"
+
+
+def _change_places(draft: Path, target: Path) -> None:
+    """Let a draft be what is in a place; what was there, if anything, is the draft then."""
+    if not _is_folder(target):
+        draft.replace(target)
+        return
+    try:
+        exchange(str(draft), str(target))
+    except ExchangeUnavailableError:
+        old = draft.with_name(f"{draft.name}-old")
+        target.rename(old)
+        draft.rename(target)
+        remove(str(old))
 
 
 def _put_back(path: str, source: Path, target: Path) -> None:

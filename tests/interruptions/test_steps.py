@@ -18,6 +18,7 @@ from tests.support.scenarios import (
     COMPILE,
     COPY,
     FETCH,
+    FILES,
     FRESH,
     INIT,
     LOCK,
@@ -37,7 +38,7 @@ Kill: TypeAlias = tuple[Call, signal.Signals]
 # How many times each is stopped at a step, and at an instant. A new command has a line here.
 AT_STEPS = {
     **{SWITCH: 150, SWITCH_BACK: 20, FRESH: 60, COPY: 30, FETCH: 40, COMPILE: 30},
-    **{ROLLBACK: 12, REVISION: 20, VERIFY: 20, PRUNE: 30, LOCK: 12, INIT: 12},
+    **{ROLLBACK: 12, REVISION: 20, VERIFY: 20, PRUNE: 30, LOCK: 12, INIT: 12, FILES: 40},
 }
 AT_INSTANTS = {SWITCH: 70, FRESH: 30, FETCH: 20}
 
@@ -63,7 +64,7 @@ def courses(
     scenario: Scenario = request.param
     made: list[Machine] = []
     for number in range(WORKERS):
-        if not made or scenario in (FETCH, COMPILE, PRUNE):
+        if not made or scenario in (FETCH, COMPILE, PRUNE, FILES):
             made.append(Machine(tmp_path / f"machine{number}", published))
             made[-1].seed_from(full_store)
     with ThreadPoolExecutor(WORKERS) as pool:

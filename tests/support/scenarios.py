@@ -4,7 +4,9 @@ A scenario goes round in circles: each of its stages arranges something and is f
 command, so that the next disturbance begins where the one before ended.
 """
 
+import hashlib
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +126,33 @@ def altered(*keys: str) -> Stage:
     return arrange
 
 
+def with_files(*contents: bytes) -> Stage:
+    """Return the stage that declares a large file, and an archive, of such contents each."""
+
+    def arrange(project: Project) -> None:
+        project.lock("alpha-1.0")
+        entries = []
+        for content in contents:
+            plain = project.machine.folder / f"{hashlib.sha256(content).hexdigest()}.bin"
+            plain.write_bytes(content)
+            archive = plain.with_suffix(".zip")
+            with zipfile.ZipFile(archive, "w") as made:
+                for number in range(3):
+                    # A time of its own would make each archive another one.
+                    info = zipfile.ZipInfo(f"folder/{number}")
+                    made.writestr(info, content * number)
+            for path, name, more in ((plain, "file", ""), (archive, "unpacked", "unpack = true\n")):
+                sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+                entries.append(
+                    f'[[assets]]\nurl = "{path.as_uri()}"\nsha256 = "{sha256}"\n'
+                    f'path = "{name}"\n{more}'
+                )
+                (project.machine.store / "assets-v1" / sha256).unlink(missing_ok=True)
+        _write(project.root / "envkit.toml", "".join(entries))
+
+    return arrange
+
+
 def empty_folder(project: Project) -> None:
     """Take away everything in the project's folder."""
     for entry in list(project.root.iterdir()):
@@ -171,6 +200,11 @@ PRUNE = Scenario(
 )
 LOCK = Scenario(
     name="lock", command=("lock",), stages=(asking_for("alpha<2"), asking_for("above", "alpha<1.1"))
+)
+FILES = Scenario(
+    name="files",
+    command=("install",),
+    stages=(with_files(b"one" * 1000), with_files(b"two" * 1000), with_files()),
 )
 INIT = Scenario(
     name="init", command=("init", ".", "alpha<2", "--no-install"), stages=(empty_folder,)
