@@ -175,7 +175,7 @@ class Config(NamedTuple):
             for key, value in getattr(self, table)._asdict().items():
                 yield f"{table}.{key}", value, self.source(f"{table}.{key}")
         for number, asset in enumerate(self.assets, 1):
-            yield f"assets[{number}]", f"{asset.path} ({asset.url})", self.source("assets")
+            yield f"assets[{number}]", f"{asset.path} ({asset.shown_url})", self.source("assets")
         for service in self.services:
             for key, value in service.items():
                 name = f"services.{service.name}.{key}"

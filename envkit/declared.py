@@ -30,6 +30,23 @@ class AssetConfig(NamedTuple):
     path: str
     unpack: bool = False
 
+    @property
+    def shown_url(self) -> str:
+        """Where it comes from, as it can be shown."""
+        return shown_url(self.url)
+
+    def document(self) -> Mapping[str, Any]:
+        """Return it for programs, with nothing in it that is not to be shown."""
+        return {**self._asdict(), "url": self.shown_url}
+
+
+def shown_url(url: str) -> str:
+    """Return an address as it can be shown: without a password, or a token in its query."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
 
 class ServiceConfig(NamedTuple):
     """One of `[tool.envkit.services.NAME]`, as far as all kinds have it.

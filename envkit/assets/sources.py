@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from envkit.declared import shown_url
 from envkit.errors import MissingError, ToolError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def opened(url: str, start: int, session: requests.Session, validator: str = "")
             yield body
     else:
         known = ", ".join(["http", "https", "file", *_EXTRAS])
-        raise UsageError(f"{shown(url)}: cannot be fetched", f"Known: {known}.")
+        raise UsageError(f"{shown_url(url)}: cannot be fetched", f"Known: {known}.")
 
 
 @contextmanager
@@ -133,12 +134,12 @@ def _refuse(url: str, answer: requests.Response) -> None:
     """Raise the error that a status means; nothing if it means none."""
     code = answer.status_code
     if code in (404, 410):
-        raise MissingError(f"{shown(url)}: there is no such file (HTTP {code})")
+        raise MissingError(f"{shown_url(url)}: there is no such file (HTTP {code})")
     if code == 429 or code >= 500:
         raise BrokenError(f"HTTP {code} {answer.reason}")
     if code >= 400 and code != 416:
         hint = "See whether it wants a password: netrc is read." if code in (401, 403) else ""
-        raise ToolError(f"{shown(url)}: refused (HTTP {code} {answer.reason})", hint)
+        raise ToolError(f"{shown_url(url)}: refused (HTTP {code} {answer.reason})", hint)
 
 
 @contextmanager
@@ -163,7 +164,7 @@ def _through_fsspec(url: str, scheme: str, start: int) -> Iterator[Body]:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError:
         raise MissingError(
-            f"{shown(url)}: {scheme} is read by envkit's extra {extra}, which is not installed",
+            f"{shown_url(url)}: {scheme} is read by envkit's extra {extra}, which is not installed",
             f"Install it: `pipx install --force 'envkit[{extra}]'`.",
         ) from None
     with _understood(url):
@@ -186,16 +187,10 @@ def _understood(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise MissingError(f"{shown(url)}: there is no such file") from None
+        raise MissingError(f"{shown_url(url)}: there is no such file") from None
     except OSError as error:
         if isinstance(error, PermissionError):
-            raise ToolError(f"{shown(url)}: refused: {error}") from None
+            raise ToolError(f"{shown_url(url)}: refused: {error}") from None
         raise BrokenError(str(error)) from None
     except Exception as error:
-        raise ToolError(f"{shown(url)}: {str(error) or type(error).__name__}") from None
-
-
-def shown(url: str) -> str:
-    """Return an address as it can be shown: without a password, or a token in its query."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        raise ToolError(f"{shown_url(url)}: {str(error) or type(error).__name__}") from None

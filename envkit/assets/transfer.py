@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from envkit import __version__, mutex, refusals
 from envkit.assets import sources
 from envkit.assets.sources import BrokenError
+from envkit.declared import shown_url
 from envkit.errors import EnvkitError, IntegrityError, RefusedError, ToolError
 from envkit.quantities import bytes_text
 from envkit.store import assets
@@ -207,7 +208,7 @@ class _Download:
         self._given_up = given_up
         self._digest = hashlib.sha256()
         self._validator = ""
-        self._title = sources.shown(wish.url)
+        self._title = shown_url(wish.url)
 
     def run(self, report: Callable[[], None]) -> str:
         """Bring what is lacking of it, make sure that it is what was declared; return its digest.

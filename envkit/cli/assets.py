@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from envkit import git, project, render
-from envkit.assets import declaration, sources
-from envkit.assets import installation as assets
+from envkit.assets import declaration, installation
 from envkit.assets.transfer import Progress, Transfer, Wish
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Meter, Output, answer
@@ -30,12 +29,12 @@ _ARCHIVE = r"\.(zip|tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$"
 _FOLDER = "assets"
 
 
-@click.group("assets")
-def assets_group() -> None:
+@click.group()
+def assets() -> None:
     """Large files that pip cannot bring: declared once, the same on every machine."""
 
 
-@assets_group.command()
+@assets.command()
 @click.argument("url")
 @click.option("--path", metavar="PATH", help=f"Where it goes in the project: {_FOLDER}/NAME.")
 @click.option("--unpack", is_flag=True, help="It is an archive: its content goes there.")
@@ -57,7 +56,7 @@ def add(output: Output, url: str, path: str | None, unpack: bool, sha256: str | 
         output.clear()
         # A place that is somebody's is found out before anything is written.
         wished = found._replace(config=found.config._replace(assets=(*before, asset)))
-        assets.check(assets.plan(wished, store), wished, store)
+        installation.check(installation.plan(wished, store), wished, store)
         is_new = declaration.declare(found, asset)
         size = bytes_text(files.path(store, digest).stat().st_size)
     verb = "Added" if is_new else "Changed"
@@ -72,22 +71,22 @@ def add(output: Output, url: str, path: str | None, unpack: bool, sha256: str | 
     return EXIT_DONE
 
 
-@assets_group.command("list")
+@assets.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def listing(as_json: bool) -> int:
     """List the declared files; exit 1 if one is not in its place."""
     found = project.find(Path.cwd(), os.environ)
     store = layout.locate(found.config.store, os.environ)
-    states = dict(assets.states(found, store))
+    states = dict(installation.states(found, store))
     if as_json:
-        rows = [{**one._asdict(), "state": states[one.path]} for one in found.config.assets]
+        rows = [{**one.document(), "state": states[one.path]} for one in found.config.assets]
         click.echo(render.as_json(rows))
     elif not states:
         answer("No large files are declared (`envkit assets add URL`)")
     else:
         width = max(map(len, states))
         for one in found.config.assets:
-            answer(f"{states[one.path]:<8}  {one.path:<{width}}  {sources.shown(one.url)}")
+            answer(f"{states[one.path]:<8}  {one.path:<{width}}  {one.shown_url}")
     return EXIT_DONE if all(state == "there" for state in states.values()) else EXIT_DIFFERENCE
 
 

@@ -81,7 +81,11 @@ def _show_plan(output: Output, plan: Plan, *, as_json: bool) -> None:
                     "changed": plan.changed,
                     "changes": plan.changes,
                     "fetch": [str(pin) for pin in plan.lacking],
-                    "files": plan.files,
+                    "files": {
+                        "place": [one.document() for one in plan.files.lacking],
+                        "fetch": [one.path for one in plan.files.fetch],
+                        "remove": plan.files.superfluous,
+                    },
                 }
             )
         )

@@ -35,9 +35,6 @@ _COMMANDS = {
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
-# What the commands are called there whose names are taken.
-_NAMES = {"assets": "assets_group"}
-
 
 class _Commands(click.Group):
     """Subcommands that are imported when they are run."""
@@ -51,7 +48,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"envkit.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, _NAMES.get(cmd_name, cmd_name))
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
