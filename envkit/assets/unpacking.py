@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import FileIO
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -33,10 +34,9 @@ _DAMAGED = (
 
 
 class _Member(NamedTuple):
-    """A file or folder of an archive: its path, whether it is a folder, executable, its bytes."""
+    """A file of an archive: its path, whether it is executable, its bytes; None for a folder."""
 
     name: str
-    is_folder: bool
     executable: bool
     size: int
     content: IO[bytes] | None
@@ -141,19 +141,19 @@ def _of_zip(archive: zipfile.ZipFile, title: str) -> Iterator[_Member]:
             raise IntegrityError(f"{title}: {info.filename!r} is neither a file nor a folder")
         executable = bool(mode & stat.S_IXUSR)
         if info.is_dir():
-            yield _Member(info.filename, True, False, 0, None)
+            yield _Member(info.filename, False, 0, None)
         else:
             with archive.open(info) as content:
-                yield _Member(info.filename, False, executable, info.file_size, content)
+                yield _Member(info.filename, executable, info.file_size, content)
 
 
 def _of_tar(archive: tarfile.TarFile, title: str) -> Iterator[_Member]:
     for info in archive:
         if info.isdir():
-            yield _Member(info.name, True, False, 0, None)
+            yield _Member(info.name, False, 0, None)
         elif info.isreg():
             content = archive.extractfile(info)
-            yield _Member(info.name, False, bool(info.mode & stat.S_IXUSR), info.size, content)
+            yield _Member(info.name, bool(info.mode & stat.S_IXUSR), info.size, content)
         else:
             # Links could lead outside, or to what comes later; devices and pipes have no place.
             raise IntegrityError(f"{title}: {info.name!r} is neither a file nor a folder")
@@ -161,35 +161,62 @@ def _of_tar(archive: tarfile.TarFile, title: str) -> Iterator[_Member]:
 
 def _write(members: Iterator[_Member], folder: Path, title: str) -> None:
     written: set[str] = set()
+    room = _Room(folder)
     for member in members:
         name = _inside(member.name, title)
         if not name:
             continue
-        path = folder / name
-        if member.is_folder:
-            path.mkdir(parents=True, exist_ok=True)
+        path = f"{folder}/{name}"
+        if member.content is None:
+            os.makedirs(path, exist_ok=True)
             continue
         if name in written:
             raise IntegrityError(f"{title}: {member.name!r} is in it twice")
+        above = os.path.dirname(path)
+        if not written or not os.path.isdir(above):
+            os.makedirs(above, exist_ok=True)
         written.add(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fill(path, member, title)
+        room.take(member.size, path)
+        _fill(path, member, member.content, title)
 
 
-def _fill(path: Path, member: _Member, title: str) -> None:
-    assert member.content
-    free = shutil.disk_usage(path.parent).free
-    if member.size > free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+class _Room:
+    """What is left on a disk, asked for now and then: a file that is too large is refused early."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._left = 0
+
+    def take(self, size: int, path: str) -> None:
+        """Count the bytes of a file that is about to be written.
+
+        Raises:
+            OSError: there is no room for them.
+        """
+        self._left -= size
+        if self._left < 0:
+            free = shutil.disk_usage(self._folder).free
+            if size > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            self._left = free // 2
+
+
+def _fill(path: str, member: _Member, content: IO[bytes], title: str) -> None:
     size = 0
-    with path.open("xb") as file:
-        while chunk := member.content.read(_CHUNK):
+    with open(path, "xb", buffering=0) as file, refusals.naming(path):
+        while chunk := content.read(_CHUNK):
             size += len(chunk)
             if size > member.size:
                 raise IntegrityError(f"{title}: {member.name!r} is larger than the archive says")
-            with refusals.naming(path):
-                file.write(chunk)
-    path.chmod(0o755 if member.executable else 0o644)
+            _write_all(file, chunk)
+        os.fchmod(file.fileno(), 0o755 if member.executable else 0o644)
+
+
+def _write_all(file: FileIO, chunk: bytes) -> None:
+    """Write all bytes; one call can write fewer of them (write(2))."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _inside(name: str, title: str) -> str:
