@@ -1,4 +1,4 @@
-"""The only place that starts processes, but for `foreground`, which takes no output."""
+"""The only place that starts processes, but for `foreground` and `supervised`."""
 
 from __future__ import annotations
 

@@ -110,6 +110,8 @@ class Supervisor:
             self._stop_all()
             for hold in self._holds.values():
                 hold.close()
+            for one in self._attended:
+                one.log.close()
         failed = any(one.entry.state == "failed" for one in self._attended)
         return EXIT_TOOL if failed else EXIT_DONE
 
