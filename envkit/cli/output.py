@@ -45,6 +45,12 @@ class Output:
             self.clear()
             say(printable(text))
 
+    def show(self, text: str) -> None:
+        """Say a line that may have colours of envkit's own in it."""
+        if not self.quiet:
+            self.clear()
+            say(coloured(text, allowed=True))
+
     def detail(self, text: str) -> None:
         """Say a line for who asked to know more."""
         if self.verbose:
@@ -171,6 +177,15 @@ def styled(text: str, colour: str) -> str:
 def printable(text: str) -> str:
     """Return text without the control characters that could steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def coloured(text: str, *, allowed: bool) -> str:
+    """Return text that a program printed, with its colours or without, and no other control."""
+    parts = re.split(r"(\x1b\[[0-9;]*m)", text)
+    colours = parts[1::2] if allowed else [""] * len(parts[1::2])
+    shown = [printable(part) for part in parts[::2]]
+    ending = "\x1b[0m" if any(colours) else ""
+    return "".join(part for pair in zip(shown, [*colours, ending], strict=True) for part in pair)
 
 
 def cut(text: str, width: int) -> str:

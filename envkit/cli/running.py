@@ -96,9 +96,24 @@ def ready_project(output: Output) -> Project:
             output.warn(f"{location} was not made by envkit, or is not finished")
         else:
             raise MissingError("There is no environment yet", "Run `envkit install`.")
-    elif not quick.is_current(location, known):
+    elif not quick.is_current(location, known) and _differs(found):
         output.warn("The environment is not what lock and settings say: run `envkit install`")
     return found
+
+
+def _differs(found: Project) -> bool:
+    """Return whether an installation would change anything, now that its files have changed.
+
+    To find that out takes longer than most commands, so it is asked only where it may be so.
+    """
+    from envkit.cli.installer import request_for
+    from envkit.errors import EnvkitError
+    from envkit.installation import plan
+
+    try:
+        return plan.make(request_for(found, plan.installed_groups(found))).changed
+    except EnvkitError:
+        return True
 
 
 def granted(

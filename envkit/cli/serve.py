@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +15,14 @@ import click
 from envkit import project, render, supervised
 from envkit.cli import running
 from envkit.cli.granting import Granting
-from envkit.cli.output import Output, answer, printable
-from envkit.cli.services import ledger_of, styled_prefix, table
+from envkit.cli.output import Output, coloured, mute
+from envkit.cli.services import (
+    answer_line,
+    complete_names,
+    ledger_of,
+    styled_prefix,
+    table,
+)
 from envkit.config import GpuOptions
 from envkit.declared import ServiceConfig
 from envkit.engines import endpoint
@@ -24,6 +32,7 @@ from envkit.gpu.holders import Container, Holder
 from envkit.gpu.leases import Lease
 from envkit.locks import lock
 from envkit.project import Project
+from envkit.quantities import parse_seconds
 from envkit.services import kinds, ledger
 from envkit.services.ledger import Entry, Ledger
 from envkit.services.service import Grant, Request, Service
@@ -46,7 +55,7 @@ class _Options(NamedTuple):
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 @click.option("--dev", is_flag=True, help="Follow changes of the code: Flask's own reloader.")
 @click.option("--image", "in_image", is_flag=True, help="Run Flask in the image built last.")
 @click.option("--stale", is_flag=True, help="Even if that is older than the lock or the code.")
@@ -73,13 +82,11 @@ def serve(
         raise UsageError("--json has a meaning with --detach only")
     if stale and not in_image:
         raise UsageError("--stale has a meaning with --image only")
+    if wait is not None:
+        parse_seconds(wait)
     found = project.find(Path.cwd(), os.environ)
-    chosen = choose(found, names)
     kept = ledger_of(found)
-    for config in chosen:
-        if kept.is_supervised(config.name):
-            hint = f"`envkit services` shows it; `envkit stop {config.name}` stops it."
-            raise UsageError(f"{config.name} is running already", hint)
+    chosen = _idle(choose(found, names), kept, output, named=bool(names))
     options = _Options(dev, _image(stale=stale) if in_image else "", wait)
     planned = [_planned(found, config, kept, options) for config in chosen]
     _refuse_one_address([one.service for one in planned])
@@ -90,7 +97,7 @@ def serve(
         return _leave_behind(granted, kept, output, as_json=as_json)
     show = _Terminal(output, [config.name for config in chosen])
     with Stops() as stops:
-        return Supervisor(granted, kept, show, lambda: stops.count).run()
+        return Supervisor(granted, kept, show, lambda: stops.count + show.is_alone).run()
 
 
 def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
@@ -100,15 +107,34 @@ def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
         UsageError: there is none, or none of such a name.
     """
     services = {one.name: one for one in found.config.services}
+    prefix = "tool.envkit." if found.settings_file.name == "pyproject.toml" else ""
     if not services:
         raise UsageError(
             f"{found.settings_file.name} has no services",
-            'As in [tool.envkit.services.web] with kind = "flask".',
+            f'As in [{prefix}services.web] with kind = "flask".',
         )
     for name in names:
         if name not in services:
             raise UsageError(f"There is no service {name}", f"Services: {', '.join(services)}.")
     return [one for name, one in services.items() if not names or name in names]
+
+
+def _idle(
+    chosen: Sequence[ServiceConfig], kept: Ledger, output: Output, *, named: bool
+) -> list[ServiceConfig]:
+    """Return the services that do not run.
+
+    Raises:
+        UsageError: one that was named runs already, or all do.
+    """
+    running = [one for one in chosen if kept.is_supervised(one.name)]
+    if running and (named or len(running) == len(chosen)):
+        name = running[0].name
+        hint = f"`envkit services` shows it; `envkit stop {name}` stops it."
+        raise UsageError(f"{name} is running already", hint)
+    for one in running:
+        output.say(f"{one.name} is running already")
+    return [one for one in chosen if one not in running]
 
 
 def _planned(found: Project, config: ServiceConfig, kept: Ledger, options: _Options) -> Planned:
@@ -127,12 +153,12 @@ def _planned(found: Project, config: ServiceConfig, kept: Ledger, options: _Opti
     return Planned(config, service, Grant(os.environ))
 
 
-def _locked(found: Project) -> frozenset[str]:
-    """Return the names of what the environment has, as the locks say."""
+def _locked(found: Project) -> Mapping[str, str]:
+    """Return what the environment has, as the locks say: name -> version."""
     known = stamp.read(str(found.environment)) or {}
     groups = map(found.group, known.get("group", found.config.groups))
     locks = [lock.read(group.lock) for group in groups if group.lock.is_file()]
-    return frozenset(pin.name for one in locks for pin in one.pins)
+    return {pin.name: pin.version for one in locks for pin in one.pins}
 
 
 def _refuse_one_address(services: Sequence[Service]) -> None:
@@ -214,14 +240,18 @@ def _leave_behind(
     """Supervise services in a process of their own; return once all are ready."""
     names = [one.config.name for one in planned]
 
+    reader, writer = os.pipe()
+
     def work() -> int:
         try:
             with Stops() as stops:
                 return Supervisor(planned, kept, _Nobody(), lambda: stops.count).run()
         except EnvkitError as error:
+            os.write(writer, pickle.dumps(error))
             return error.exit_code
 
     supervisor = supervised.leave_behind(work)
+    os.close(writer)
     try:
         entries = _awaited(supervisor, names, kept, output)
     except Interrupted:
@@ -229,22 +259,27 @@ def _leave_behind(
             kept.request_stop(name)
         os.waitpid(supervisor, 0)
         raise
+    output.clear()
+    if entries is None:
+        with open(reader, "rb") as pipe:
+            said = pipe.read()
+        _show_last(names, kept, output)
+        raise _failure(said)
+    os.close(reader)
     if as_json:
-        click.echo(render.as_json(entries))
+        click.echo(render.as_json([one.document() for one in entries]))
     else:
-        output.clear()
         for line in (*table(entries), *_examples(entries)):
-            answer(line)
-        output.say("They go on: `envkit logs --follow`, `envkit stop`")
+            click.echo(line)
+        what = "They go" if len(entries) > 1 else "It goes"
+        output.say(f"{what} on: `envkit logs --follow`, `envkit stop`")
     return EXIT_DONE
 
 
-def _awaited(supervisor: int, names: Sequence[str], kept: Ledger, output: Output) -> list[Entry]:
-    """Return what is known of services, once all are ready.
-
-    Raises:
-        ToolError: one is not going to be.
-    """
+def _awaited(
+    supervisor: int, names: Sequence[str], kept: Ledger, output: Output
+) -> list[Entry] | None:
+    """Return what is known of services, once all are ready; None if they are not going to be."""
     begun = time.monotonic()
     while True:
         found = [one for name in names if (one := kept.read(name)) and one.supervisor == supervisor]
@@ -252,23 +287,28 @@ def _awaited(supervisor: int, names: Sequence[str], kept: Ledger, output: Output
             return found
         ended, _ = os.waitpid(supervisor, os.WNOHANG)
         if ended:
-            output.clear()
-            raise _failure(names, kept, output)
+            return None
         states = ", ".join(f"{one.name} is {one.state}" for one in found) or "Starting"
         output.draw(f"{states}, {time.monotonic() - begun:.0f} s")
         time.sleep(_PERIOD)
 
 
-def _failure(names: Sequence[str], kept: Ledger, output: Output) -> ToolError:
-    """Return why services did not start, having shown what was last said by the one to blame."""
+def _show_last(names: Sequence[str], kept: Ledger, output: Output) -> None:
+    """Show what was last said by services that did not start."""
     for name in names:
         entry = kept.read(name)
         if entry and entry.state == "failed":
             for line in ledger.tail(kept.log(name), _LAST):
-                output.say(f"{name} | {line}")
-            hint = f"`envkit logs {name}` shows what it said."
-            return ToolError(f"{name} did not start: {entry.reason}", hint)
-    return ToolError("The services were stopped before they were ready")
+                output.say(f"{name} | {coloured(line, allowed=False)}")
+
+
+def _failure(said: bytes) -> EnvkitError:
+    """Return the error of a supervisor that has ended before all was ready."""
+    try:
+        error: EnvkitError = pickle.loads(said)  # noqa: S301 -- of this process's own fork
+    except (EOFError, pickle.UnpicklingError):
+        return ToolError("The services were stopped before they were ready")
+    return error
 
 
 def _examples(entries: Sequence[Entry]) -> list[str]:
@@ -290,7 +330,11 @@ class _Nobody:
 
 
 class _Terminal:
-    """Who started the services sees them."""
+    """Who started the services sees them.
+
+    Attributes:
+        is_alone: whether nobody reads any more what is printed.
+    """
 
     def __init__(self, output: Output, names: Sequence[str]) -> None:
         self._output = output
@@ -299,10 +343,16 @@ class _Terminal:
             name: styled_prefix(name, number, width) for number, name in enumerate(names)
         }
         self._are_ready = False
+        self.is_alone = False
 
     def line(self, name: str, text: str) -> None:
         """Show a line that a service has printed."""
-        print(f"{self._prefixes[name]}{printable(text)}", flush=True)
+        if not self.is_alone:
+            try:
+                answer_line(self._prefixes[name], text)
+            except OSError:
+                mute(sys.stdout)
+                self.is_alone = True
 
     def changed(self, entry: Entry) -> None:
         """Show that a service is in another state."""
@@ -319,4 +369,4 @@ class _Terminal:
         """Show that all are ready, and how they are asked for something."""
         self._are_ready = True
         for line in (*table(entries), *_examples(entries)):
-            self._output.say(line)
+            self._output.show(line)

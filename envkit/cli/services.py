@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from envkit import project, render
-from envkit.cli.output import Output, answer, printable, styled
+from envkit.cli.output import Output, answer, coloured, styled
 from envkit.environment.home import Home
-from envkit.errors import EXIT_DONE, EnvkitError, ToolError, UsageError
+from envkit.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EnvkitError,
+    Interrupted,
+    ToolError,
+    UsageError,
+)
 from envkit.project import Project
 from envkit.quantities import age_text
 from envkit.services import ledger
@@ -36,6 +43,17 @@ _PERIOD = 0.1
 _MARGIN = 10.0
 
 
+def complete_names(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of services that begin with what was typed."""
+    try:
+        services = project.find(Path.cwd(), os.environ).config.services
+    except EnvkitError:
+        return []
+    return [one.name for one in services if one.name.startswith(incomplete)]
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def services(as_json: bool) -> int:
@@ -43,7 +61,7 @@ def services(as_json: bool) -> int:
     found = project.find(Path.cwd(), os.environ)
     entries = _entries(found, ledger_of(found))
     if as_json:
-        click.echo(render.as_json(entries))
+        click.echo(render.as_json([one.document() for one in entries]))
     elif not entries:
         answer("No services are declared")
     else:
@@ -56,7 +74,7 @@ def services(as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 @click.pass_obj
 def stop(output: Output, names: tuple[str, ...]) -> int:
     """Stop the services that run, or those named, each once it has finished what it does."""
@@ -80,9 +98,16 @@ def stop(output: Output, names: tuple[str, ...]) -> int:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the services have ended.")
-@click.option("-n", "--lines", default=100, show_default=True, help="So many lines of each.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="So many lines of each.",
+)
 def logs(names: tuple[str, ...], follow: bool, lines: int) -> int:
     """Show what the services have printed since they were started last."""
     found = project.find(Path.cwd(), os.environ)
@@ -95,8 +120,17 @@ def logs(names: tuple[str, ...], follow: bool, lines: int) -> int:
     }
     followed = {name: _Followed(kept.log(name)) for name in chosen} if follow else {}
     for name in chosen:
-        for line in ledger.tail(kept.log(name), max(0, lines)):
+        for line in ledger.tail(kept.log(name), lines):
             answer_line(prefixes[name], line)
+    try:
+        _follow(followed, kept, prefixes)
+    except Interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
+
+
+def _follow(followed: dict[str, _Followed], kept: Ledger, prefixes: Mapping[str, str]) -> None:
+    """Show what comes of logs, until their services have ended."""
     while followed:
         alive = [name for name in followed if kept.is_supervised(name)]
         for name, one in followed.items():
@@ -104,7 +138,6 @@ def logs(names: tuple[str, ...], follow: bool, lines: int) -> int:
                 answer_line(prefixes[name], line)
         followed = {name: followed[name] for name in alive}
         time.sleep(_PERIOD)
-    return EXIT_DONE
 
 
 def ledger_of(found: Project) -> Ledger:
@@ -137,14 +170,19 @@ def styled_prefix(name: str, number: int, width: int) -> str:
         width: that of the longest name.
     """
     text = f"{name:<{width}} | "
-    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+    if not has_colours():
         return text
     return f"\x1b[{_PREFIXES[number % len(_PREFIXES)]}m{text}\x1b[0m"
 
 
+def has_colours() -> bool:
+    """Return whether standard output is a terminal that is to have colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def answer_line(prefix: str, text: str) -> None:
     """Show a line of a log on standard output."""
-    print(f"{prefix}{printable(text)}", flush=True)
+    print(f"{prefix}{coloured(text, allowed=has_colours())}", flush=True)
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ documentation, "Settings", "Signal Handling" (SIGTERM: the requests that run are
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +19,7 @@ from envkit.environment import activation
 from envkit.errors import UsageError
 from envkit.gpu import containers
 from envkit.services.listening import Listener, refuse_taken
-from envkit.services.service import Grant, Request, Running, ask, end, reached
+from envkit.services.service import Grant, Request, Running, ask, end, reached, shown
 from envkit.supervised import Supervised
 
 # Where a service listens if it does not say.
@@ -27,8 +29,14 @@ _PORT = 8000
 _MODULE = "envkit_flask_application"
 _INNER_FOLDER = "/run/envkit"
 
-# Of the seconds that a service has to end, so many are for what comes after its last request.
-_MARGIN = 1
+# So many seconds more than it has to end are left to gunicorn.
+_MARGIN = 5
+
+# The first version of gunicorn that listens for commands, at one place for all of a user's.
+_CONTROL_SOCKET = [25, 1]
+
+# What gunicorn is told by envkit, and by nobody else.
+_TAKEN = re.compile(r"(-b|--bind|-D|--daemon|--pythonpath)\b")
 
 # Threads of one worker that has a GPU, whose memory several workers would take several times.
 _THREADS = 8
@@ -89,6 +97,12 @@ def plan(request: Request) -> FlaskService:
                 f"Add the line `{name}` to requirements.in, then run `envkit lock && envkit "
                 "install`.",
             )
+    for option in settings.options:
+        if _TAKEN.match(option):
+            raise UsageError(
+                f"services.{request.config.name}.options: {option} is not for this to say",
+                "Where it listens is said by `host` and `port`.",
+            )
     if request.dev and request.image:
         raise UsageError("--dev follows the code here, and --image runs that of the image")
     return FlaskService(request, settings)
@@ -103,12 +117,9 @@ class FlaskService:
         self.host = request.config.host
         self.port = request.config.port or _PORT
         self._listener: Listener | None = None
-        if request.image:
-            _remove_strays(request)
-        if request.dev or request.image:
-            refuse_taken(request.config, self.port)
-        else:
-            self._listener = Listener(request.config, self.port)
+        self._failure = request.folder / "failure"
+        self._was_ready = False
+        self._status = 0
 
     @property
     def address(self) -> str:
@@ -120,6 +131,20 @@ class FlaskService:
         """Whether it runs in the project's image."""
         return bool(self._request.image)
 
+    def prepare(self) -> None:
+        """Listen where it is to be reached, or see that it can be.
+
+        Raises:
+            UsageError: somebody else listens there.
+            EnvkitError: the engine does not answer.
+        """
+        if self._request.image:
+            _remove_strays(self._request)
+        if self._request.dev or self._request.image:
+            refuse_taken(self._request.config, self.port)
+        else:
+            self._listener = Listener(self._request.config, self.port)
+
     def start(self, grant: Grant) -> Running:
         """Start it.
 
@@ -130,6 +155,7 @@ class FlaskService:
         if request.image:
             return self._start_container(grant)
         environ = activation.environment(str(request.project.environment), grant.environ)
+        self._failure.unlink(missing_ok=True)
         if self._listener is None:
             words = ["flask", "run", "--debug", "--host", self.host, "--port", str(self.port)]
         else:
@@ -149,8 +175,15 @@ class FlaskService:
 
     def is_ready(self) -> bool:
         """Return whether it answers as it should."""
-        status, _ = ask(self.host, self.port, self._settings.health or "/")
-        return 0 < status < (500 if self._settings.health is None else 400)
+        self._status, _ = ask(self.host, self.port, self._path)
+        self._was_ready = 0 < self._status < (500 if self._settings.health is None else 400)
+        return self._was_ready
+
+    def problem(self) -> str:
+        """Return why it has ended, or is not ready, as far as it knows."""
+        with contextlib.suppress(OSError):
+            return self._failure.read_text(encoding="utf-8", errors="replace")
+        return f"GET {self._path} answered {self._status}" if self._status else ""
 
     def stop(self, running: Running, within: float) -> str:
         """End it once it has answered what it was asked.
@@ -158,8 +191,8 @@ class FlaskService:
         Whoever is connected is answered; nobody is let in any more.
         """
         begun = time.monotonic()
-        if self._listener:
-            self._listener.empty(within)
+        if self._listener and self._was_ready:
+            self._listener.empty(within, lambda: running.poll() is None)
         left = max(0.0, within - (time.monotonic() - begun))
         try:
             return end(running, left)
@@ -169,7 +202,11 @@ class FlaskService:
 
     def example(self) -> str:
         """Return a command that asks it for something."""
-        return f"curl http://{reached(self.host)}:{self.port}{self._settings.health or '/'}"
+        return f"curl http://{shown(reached(self.host))}:{self.port}{self._path}"
+
+    @property
+    def _path(self) -> str:
+        return self._settings.health or "/"
 
     def _gunicorn(self, folder: str, address: str, *, has_gpu: bool) -> list[str]:
         """Return the words behind `python -m` that let gunicorn serve it.
@@ -182,26 +219,37 @@ class FlaskService:
         settings = self._settings
         workers = settings.workers or (1 if has_gpu else min(4, os.cpu_count() or 1))
         threads = settings.threads or (_THREADS if has_gpu else 1)
+        name = f"services.{self._request.config.name}"
         if has_gpu and "--preload" in settings.options:
             raise UsageError(
-                f"services.{self._request.config.name}.options: --preload and a GPU do not go "
-                "together",
+                f"{name}.options: --preload and a GPU do not go together",
                 "CUDA cannot be used by forks of a process that has used it: leave it out.",
             )
-        graceful = max(1, self._request.config.stop_timeout - _MARGIN)
+        # Who ends it if it takes too long is envkit, which says so.
+        graceful = self._request.config.stop_timeout + _MARGIN
+        quiet = ["--no-control-socket"] if self._has_control_socket() else []
         return [
             *("gunicorn", "--bind", address, "--workers", str(workers)),
             *("--threads", str(threads), "--graceful-timeout", str(graceful)),
             *("--pythonpath", f"{folder},.", "--access-logfile", "-"),
+            *quiet,
             *settings.options,
             f"{_MODULE}:app",
         ]
+
+    def _has_control_socket(self) -> bool:
+        """Return whether this gunicorn has one, which all of a user's would share by its name."""
+        version = self._request.locked.get("gunicorn", "")
+        found = [int(one) for one in version.split(".")[:2] if one.isdecimal()]
+        return found >= _CONTROL_SOCKET
 
     def _variables(self) -> Mapping[str, str]:
         """Return the variables that it gets beside those of the caller."""
         said = dict(self._request.config.environment)
         if self._settings.app is not None:
             said["FLASK_APP"] = self._settings.app
+        if not self._request.image:
+            said["ENVKIT_FAILURE"] = str(self._failure)
         return {"PYTHONUNBUFFERED": "1", **said}
 
     def _start_container(self, grant: Grant) -> Running:

@@ -51,6 +51,12 @@ class Entry(NamedTuple):
     reason: str = ""
     example: str = ""
 
+    def document(self) -> dict[str, Any]:
+        """Return it for programs: what is not known is None."""
+        values = self._asdict()
+        unknown = ("address", "since", "process", "supervisor", "reason", "example")
+        return {**values, **{key: values[key] or None for key in unknown}}
+
     @property
     def is_running(self) -> bool:
         """Whether it runs, or is about to."""

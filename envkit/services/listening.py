@@ -11,11 +11,13 @@ TCP_INFO, of which `tcpi_unacked` counts who waits where somebody listens.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from envkit.declared import ServiceConfig
@@ -78,11 +80,12 @@ class Listener:
         """Let programs inherit it, or no longer."""
         os.set_inheritable(self.descriptor, inheritable)
 
-    def empty(self, within: float) -> bool:
+    def empty(self, within: float, is_served: Callable[[], bool]) -> bool:
         """Let nobody in any more, and wait until all who are have been taken by the server.
 
         Args:
             within: how many seconds that may take.
+            is_served: whether the server still runs.
 
         Returns:
             Whether nobody is left; not where the system cannot do this.
@@ -92,7 +95,7 @@ class Listener:
         until = time.monotonic() + within
         time.sleep(_HANDSHAKE)
         while self._waiting():
-            if time.monotonic() > until:
+            if time.monotonic() > until or not is_served():
                 return False
             time.sleep(_PERIOD)
         return True
@@ -139,8 +142,11 @@ def _bound(config: ServiceConfig, port: int) -> socket.socket:
         if found:
             found.close()
         reason = (error.strerror or str(error)).lower()
+        is_taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        key = "port" if is_taken else "host"
         raise UsageError(
             f"services.{config.name}: cannot listen on {config.host}:{port}: {reason}",
-            f"Free it, or choose another with services.{config.name}.port.",
+            f"{'Free it, or choose' if is_taken else 'Choose'} another with "
+            f"services.{config.name}.{key}.",
         ) from None
     return found

@@ -54,7 +54,7 @@ class Request(NamedTuple):
         project: the project.
         folder: a folder for files that it needs, which is there.
         environ: the variables of the caller.
-        locked: the names of the distributions that the environment has.
+        locked: the distributions that the environment has: name -> version.
         label: what tells it from all other services of the machine.
         dev: whether it is to follow changes of the code.
         image: the id of the project's image that it is to run in; empty for the environment.
@@ -64,7 +64,7 @@ class Request(NamedTuple):
     project: Project
     folder: Path
     environ: Mapping[str, str]
-    locked: frozenset[str]
+    locked: Mapping[str, str]
     label: str
     dev: bool = False
     image: str = ""
@@ -95,6 +95,13 @@ class Service(Protocol):
     def in_container(self) -> bool:
         """Whether it runs in a container."""
 
+    def prepare(self) -> None:
+        """Take what it needs of this machine, such as its port.
+
+        Raises:
+            EnvkitError: that cannot be had.
+        """
+
     def start(self, grant: Grant) -> Running:
         """Start it.
 
@@ -108,6 +115,9 @@ class Service(Protocol):
         Raises:
             EnvkitError: it never will.
         """
+
+    def problem(self) -> str:
+        """Return why it has ended, or is not ready, as far as it knows; may be empty."""
 
     def stop(self, running: Running, within: float) -> str:
         """End it in bounds, letting it finish what it does.
@@ -165,6 +175,11 @@ def ask(host: str, port: int, path: str) -> tuple[int, bytes]:
         return 0, b""
     finally:
         connection.close()
+
+
+def shown(host: str) -> str:
+    """Return a host as it stands in a URL (RFC 3986, "Host")."""
+    return f"[{host}]" if ":" in host else host
 
 
 def reached(host: str) -> str:

@@ -11,14 +11,15 @@ from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
 from envkit.declared import ServiceConfig
-from envkit.errors import EXIT_DONE, EXIT_TOOL, EnvkitError, ToolError, UsageError
+from envkit.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TOOL, EnvkitError, ToolError, UsageError
 from envkit.services.ledger import Entry, Ledger, Log, State, now
 from envkit.services.service import Grant, Running, Service, wait_for
 
 # How long is waited for something to be printed before all is looked at again, in seconds.
 _PERIOD = 0.05
 
-# A service is asked no more often than this whether it is ready, in seconds.
+# A service is asked no more often than this whether it is ready, in seconds; one that takes long
+# to start less often, as each time can leave a line in its log.
 _PROBING = 0.2
 
 # So many lines of each are read ahead of what is written.
@@ -88,6 +89,7 @@ class Supervisor:
         self._stops = stops
         self._attended: list[_Attended] = []
         self._holds: dict[str, ExitStack] = {}
+        self._were_ready = False
         self._lines: queue.Queue[tuple[_Attended, bytes]] = queue.Queue(_AHEAD)
 
     def run(self) -> int:
@@ -101,9 +103,12 @@ class Supervisor:
             for planned in self._planned:
                 self._hold(planned.config.name)
             for planned in self._planned:
+                planned.service.prepare()
+            for planned in self._planned:
                 self._start(planned)
             self._until_ready()
-            if not self._stops():
+            self._were_ready = not self._stops()
+            if self._were_ready:
                 self._show.ready([one.entry for one in self._attended])
             self._watch(lambda: not self._stops())
         finally:
@@ -112,8 +117,9 @@ class Supervisor:
                 hold.close()
             for one in self._attended:
                 one.log.close()
-        failed = any(one.entry.state == "failed" for one in self._attended)
-        return EXIT_TOOL if failed else EXIT_DONE
+        if any(one.entry.state == "failed" for one in self._attended):
+            return EXIT_TOOL
+        return EXIT_DONE if self._were_ready else EXIT_INTERRUPTED
 
     def _hold(self, name: str) -> None:
         """Hold a service, which another command may be looking at for an instant."""
@@ -184,13 +190,13 @@ class Supervisor:
             self._end(one, "failed", error.message)
             return
         if code is not None:
-            self._end(one, "failed", _ending(code))
+            self._end(one, "failed", _with(_ending(code), one))
         elif is_ready:
             one.example = one.planned.service.example()
             self._change(one, "ready")
         elif one.state == "starting" and time.monotonic() > one.deadline:
             seconds = one.planned.config.start_timeout
-            self._end(one, "failed", f"it was not ready within {seconds} s")
+            self._end(one, "failed", _with(f"it was not ready within {seconds} s", one))
 
     def _stop_all(self) -> None:
         for one in reversed(self._attended):
@@ -261,7 +267,8 @@ class _Attended:
         running: what it runs as; None before, and if it could not be started.
         log: where what it prints is written.
         example: a command that asks it for something; may be empty.
-        deadline: when it has to be ready, by `time.monotonic`.
+        begun: when it was started, by `time.monotonic`.
+        deadline: when it has to be ready, by the same.
     """
 
     def __init__(self, planned: Planned, ledger: Ledger) -> None:
@@ -269,7 +276,8 @@ class _Attended:
         self.running: Running | None = None
         self.log = Log(ledger.log(planned.config.name))
         self.example = ""
-        self.deadline = time.monotonic() + planned.config.start_timeout
+        self.begun = time.monotonic()
+        self.deadline = self.begun + planned.config.start_timeout
         self._ledger = ledger
         self._reader: threading.Thread | None = None
         self._asked = 0.0
@@ -305,7 +313,8 @@ class _Attended:
         self._reader.start()
 
     def is_ready(self) -> bool:
-        if time.monotonic() - self._asked < _PROBING:
+        waited = time.monotonic() - self.begun
+        if time.monotonic() - self._asked < max(_PROBING, min(1.0, waited / 10)):
             return False
         self._asked = time.monotonic()
         return self.planned.service.is_ready()
@@ -337,6 +346,12 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
             rest = rest[_LONGEST:]
     if rest:
         yield rest
+
+
+def _with(reason: str, one: _Attended) -> str:
+    """Return a reason, with what the service itself knows of it."""
+    problem = one.planned.service.problem()
+    return f"{reason}: {problem}" if problem else reason
 
 
 def _ending(code: int) -> str:

@@ -142,12 +142,7 @@ def plan(request: Request) -> ServingService:
                 f"The engine at {engine.endpoint} is not this machine's, where the models are",
                 "Use an engine of this machine.",
             )
-        # One that was left behind has the ports.
-        containers_running.remove_strays(engine, request.label)
-    service = ServingService(request, settings)
-    for port in (service.port, settings.grpc_port):
-        refuse_taken(request.config, port)
-    return service
+    return ServingService(request, settings)
 
 
 class ServingService:
@@ -167,6 +162,19 @@ class ServingService:
     def in_container(self) -> bool:
         """Whether it runs in a container, which it does."""
         return True
+
+    def prepare(self) -> None:
+        """See that its ports can be had.
+
+        Raises:
+            UsageError: somebody else listens there.
+            EnvkitError: the engine does not answer.
+        """
+        with Engine(self._request.environ) as engine:
+            # One that was left behind has the ports.
+            containers_running.remove_strays(engine, self._request.label)
+        for port in (self.port, self._settings.grpc_port):
+            refuse_taken(self._request.config, port)
 
     def start(self, grant: Grant) -> Running:
         """Start it.
@@ -206,6 +214,16 @@ class ServingService:
     def is_ready(self) -> bool:
         """Return whether every version of every model that is to be served is available."""
         return all(self._is_available(model) for model in self._settings.models)
+
+    def problem(self) -> str:
+        """Return why it is not ready, as far as it knows."""
+        found = [
+            f"{model.name}, version {version}, is {state}{f' ({error})' if error else ''}"
+            for model in self._settings.models
+            for version, (state, error) in self._states(model).items()
+            if state != "AVAILABLE"
+        ]
+        return "; ".join(found)
 
     def stop(self, running: Running, within: float) -> str:
         """Let it answer what it was asked, and end it.

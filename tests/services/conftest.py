@@ -12,6 +12,7 @@ from tests.support.base_images import BaseImages
 from tests.support.engines import Engine
 from tests.support.makes import UnavailableError
 from tests.support.projects import Machine, Project, run
+from tests.support.serving import APP, declare, free_port, write
 from tests.support.serving_stand_in import environment, image
 from tests.support.serving_stand_in.environment import TensorFlow
 
@@ -65,3 +66,16 @@ def served(published: Index, flask: Path, tmp_path: Path) -> Project:
         shutil.copy(path, project.root)
     project.install("--offline")
     return project
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def web(served: Project, port: int) -> Project:
+    """A project that serves one application."""
+    declare(served, {"web": ['kind = "flask"', f"port = {port}", 'health = "/health"']})
+    write(served, app=APP)
+    return served

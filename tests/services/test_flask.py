@@ -4,7 +4,6 @@ import collections
 import http.client
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -12,52 +11,20 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.projects import Project
-from tests.support.serving import Serving, declare, free_port, get, services, state, write
+from tests.support.serving import (
+    APP,
+    Serving,
+    declare,
+    free_port,
+    get,
+    left,
+    services,
+    state,
+    write,
+)
 from tests.support.waiting import wait
 
 pytestmark = pytest.mark.network
-
-APP = """
-import os, time
-from flask import Flask
-app = Flask(__name__)
-
-@app.get("/")
-def index():
-    return os.environ.get("SAYS", "hello")
-
-@app.get("/health")
-def health():
-    return "well"
-
-@app.get("/slow/<seconds>")
-def slow(seconds):
-    time.sleep(float(seconds))
-    return "done"
-
-@app.get("/crash")
-def crash():
-    os.kill(os.getppid(), 9)
-    return ""
-"""
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def web(served: Project, port: int) -> Project:
-    """A project that serves one application."""
-    declare(served, {"web": ['kind = "flask"', f"port = {port}", 'health = "/health"']})
-    write(served, app=APP)
-    return served
-
-
-def left(project: Project) -> list[int]:
-    """Return the processes of a project that go on."""
-    return project.machine.processes()
 
 
 def test_served_and_stopped(web: Project, port: int) -> None:
@@ -176,105 +143,6 @@ def test_the_application_is_found_as_flask_finds_it(
         assert get(port) == (200, "there")
 
 
-def test_no_application(served: Project, port: int) -> None:
-    declare(served, {"web": ['kind = "flask"', f"port = {port}"]})
-    with Serving(served) as serving:
-        assert serving.ended() == 4
-    assert "Could not locate a Flask application" in serving.out
-    assert "web did not start: it ended with exit code" in serving.err
-    assert "`envkit logs web`" in serving.err
-    result = served.envkit("serve", "--detach")
-    assert result.code == 4
-    assert "Could not locate a Flask application" in result.err
-    assert left(served) == []
-    assert state(served, "web") == "failed"
-
-
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        (["port = 0"], "services.web.port"),
-        (["workers = 0"], "services.web.workers"),
-        (['health = "health"'], "services.web.health"),
-        (["gpus = -1"], "services.web.gpus"),
-        (['start_timeout = "soon"'], "services.web.start_timeout"),
-        (['host = "192.0.2.1"'], "cannot listen on 192.0.2.1"),
-        (["port_ = 1"], "services.web.port_: unknown key"),
-        (['models = "x"'], "services.web.models: unknown key"),
-    ],
-)
-def test_what_is_said_wrongly(served: Project, lines: Sequence[str], words: str) -> None:
-    declare(served, {"web": ['kind = "flask"', *lines]})
-    result = served.envkit("serve")
-    assert result.code == 2, result.text
-    assert words in result.err
-
-
-def test_what_is_not_there(served: Project, port: int) -> None:
-    result = served.envkit("serve")
-    assert result.code == 2
-    assert "[tool.envkit.services.web]" in result.err
-    declare(served, {"web": ['kind = "flask"']})
-    assert "There is no service x" in served.envkit("serve", "x").err
-    assert "There is no service x" in served.envkit("stop", "x").err
-    declare(served, {"web": ['kind = "django"']})
-    assert "is not one of flask, tensorflow-serving" in served.envkit("serve").err
-    declare(served, {name: ['kind = "flask"', f"port = {port}"] for name in ("one", "two")})
-    assert f"cannot listen on 127.0.0.1:{port}" in served.envkit("serve").err
-
-
-def test_what_the_lock_lacks(served: Project) -> None:
-    declare(served, {"web": ['kind = "flask"']})
-    lock = served.root / "requirements.txt"
-    lock.write_text(lock.read_text().replace("gunicorn==", "gunicornish=="))
-    result = served.envkit("serve")
-    assert result.code == 2
-    assert "services.web needs gunicorn, which is not in the lock" in result.err
-    assert "Add the line `gunicorn` to requirements.in" in result.err
-
-
-def test_somebody_else_listens_there(web: Project, port: int) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        result = web.envkit("serve")
-    assert result.code == 2
-    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in result.err
-
-
-def test_one_that_is_not_well(served: Project, port: int) -> None:
-    lines = ['kind = "flask"', f"port = {port}", 'health = "/absent"', 'start_timeout = "2s"']
-    declare(served, {"web": lines})
-    write(served, app=APP)
-    result = served.envkit("serve")
-    assert result.code == 4
-    assert "web did not start: it was not ready within 2 s" in result.err
-    assert left(served) == []
-
-
-def test_one_that_ends_by_itself(web: Project, port: int) -> None:
-    with Serving(web) as serving:
-        serving.until_ready("web")
-        get(port, "/crash")
-        assert serving.ended() == 4
-    assert "web failed: it was ended by signal 9" in serving.err
-    assert left(web) == []
-
-
-def test_its_supervisor_is_killed(web: Project, port: int) -> None:
-    with Serving(web) as serving:
-        serving.until_ready("web")
-        serving.process.kill()
-        serving.ended()
-    wait(lambda: left(web) == [], "the kernel ends what it supervised")
-    assert state(web, "web") == "killed"
-    assert "web was killed" in web.succeed("stop").err
-    assert state(web, "web") == "stopped"
-    with Serving(web) as serving:
-        serving.until_ready("web")
-        assert get(port) == (200, "hello")
-
-
 def test_left_behind(served: Project) -> None:
     ports = {name: free_port() for name in ("one", "two")}
     tables = {
@@ -289,6 +157,8 @@ def test_left_behind(served: Project) -> None:
         "one": (200, "one"),
         "two": (200, "two"),
     }
+    again = served.envkit("serve")
+    assert again.code == 2
     again = served.envkit("serve", "two")
     assert again.code == 2
     assert "two is running already" in again.err
@@ -298,7 +168,10 @@ def test_left_behind(served: Project) -> None:
     assert "one | " not in served.succeed("logs", "two").out
     assert "one stopped (" in served.succeed("stop", "one").err
     assert (state(served, "one"), state(served, "two")) == ("stopped", "ready")
-    found = served.succeed("serve", "one", "--detach", "--json").json
+    # Those that run go on; the others are started.
+    result = served.succeed("serve", "--detach", "--json")
+    assert "two is running already" in result.err
+    found = result.json
     assert [(one["name"], one["state"]) for one in found] == [("one", "ready")]
     served.succeed("stop")
     assert left(served) == []

@@ -41,6 +41,12 @@ class Fake:
         self._over = threading.Event()
         self._ended: int | None = None
 
+    def prepare(self) -> None:
+        self.calls.append("prepare")
+
+    def problem(self) -> str:
+        return "nobody knows"
+
     def start(self, grant: Grant) -> Running:  # noqa: ARG002
         self.calls.append("start")
         if self.fails:
@@ -161,14 +167,14 @@ def test_one_that_cannot_be_started_stops_the_others(desk: Desk) -> None:
     two.fails = True
     with pytest.raises(ToolError, match="it cannot be started"):
         desk.run(one, two)
-    assert one.calls[:2] == ["start", "stop"]
+    assert one.calls[:3] == ["prepare", "start", "stop"]
     assert "close" in one.calls
 
 
 def test_one_that_is_never_ready(desk: Desk) -> None:
     one = Fake()
     one.ready = False
-    with pytest.raises(ToolError, match="it was not ready within 1 s"):
+    with pytest.raises(ToolError, match="it was not ready within 1 s: nobody knows"):
         desk.run(one, start_timeout="1s")
     assert "close" in one.calls
 

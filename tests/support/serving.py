@@ -13,6 +13,31 @@ from typing import Any
 from .projects import Project
 from .waiting import wait
 
+# An application that is served.
+APP = """
+import os, time
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/")
+def index():
+    return os.environ.get("SAYS", "hello")
+
+@app.get("/health")
+def health():
+    return "well"
+
+@app.get("/slow/<seconds>")
+def slow(seconds):
+    time.sleep(float(seconds))
+    return "done"
+
+@app.get("/crash")
+def crash():
+    os.kill(os.getppid(), 9)
+    return ""
+"""
+
 # No command takes this many seconds to end when it is told to.
 _LIMIT = 60
 
@@ -86,7 +111,7 @@ class Serving:
     def ended(self) -> int:
         """Return the exit code, once the command has ended."""
         out, err = self.process.communicate(timeout=_LIMIT)
-        self.out, self.err = self.out + out, self.err + err
+        self.out, self.err = self.out + (out or ""), self.err + err
         return self.process.returncode
 
     def _is_ready(self, name: str) -> bool:
@@ -104,6 +129,11 @@ def services(project: Project) -> dict[str, Any]:
 def state(project: Project, name: str) -> str:
     """Return the state of a service."""
     return str(services(project)[name]["state"])
+
+
+def left(project: Project) -> list[int]:
+    """Return the processes of a project that go on."""
+    return project.machine.processes()
 
 
 def declare(project: Project, tables: Mapping[str, Sequence[str]], more: str = "") -> None:
