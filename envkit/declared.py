@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from envkit.errors import UsageError
 from envkit.quantities import parse_seconds
-from envkit.tables import Table
+from envkit.tables import Layer, Table
 
 # How many GPUs.
 Count = int | Literal["all"]
@@ -44,7 +44,10 @@ def shown_url(url: str) -> str:
     """Return an address as it can be shown: without a password, or a token in its query."""
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # as of a host that is none
+        return url.partition("?")[0]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
@@ -78,10 +81,12 @@ class ServiceConfig(NamedTuple):
         yield from self.own.items()
 
 
-_URL = r"[a-z][a-z0-9+.-]*:\S+"
+# What stands in settings, as far as its form goes.
+URL = r"[a-z][a-z0-9+.-]*:\S+"
+PATH = r"[^\x00-\x1f\x7f]+"
 
 # As sha256sum(1) prints it.
-SHA256 = r"[0-9a-f]{64}"
+SHA256 = r"[0-9a-fA-F]{64}"
 
 # Where no file of a project's own can go: what envkit and git keep there.
 _RESERVED = {".venv", ".venv.previous", ".venv.discard", ".envkit", ".git"}
@@ -103,23 +108,32 @@ def assets(reader: Table) -> tuple[AssetConfig, ...]:
         UsageError: an entry lacks something, or two go to one place.
     """
     found: dict[PurePosixPath, AssetConfig] = {}
+    above: set[PurePosixPath] = set()
     for table in reader.tables("assets"):
         table.refuse_unknown(AssetConfig._fields)
         asset = AssetConfig(
-            url=table.required("url", _URL, "must be as in https://example.org/model.bin"),
+            url=table.required("url", URL, "must be as in https://example.org/model.bin"),
             sha256=table.required("sha256", SHA256, "must be 64 digits of a hexadecimal number"),
-            path=table.required("path", r"[^\n\r\t]+", "must be a path in the project"),
+            path=table.required("path", PATH, "must be a path in the project"),
             unpack=table.flag("unpack") or False,
         )
         place = inner_path(asset.path)
         if place is None:
             raise UsageError(f"{table.source('path')}: {asset.path!r} {INNER_PATH_HINT}")
-        for other in found:
-            if place == other or place in other.parents or other in place.parents:
-                raise UsageError(
-                    f"{table.source('path')}: {asset.path!r} is where {str(other)!r} goes as well"
-                )
-        found[place] = asset._replace(path=str(place))
+        other = next((one for one in (place, *place.parents) if one in found), None)
+        if place in above:
+            other = next(one for one in found if place in one.parents)
+        if other is not None:
+            raise UsageError(
+                f"{table.source('path')}: {asset.path!r} is where {str(other)!r} goes as well"
+            )
+        above.update(place.parents)
+        if "@" in asset.url.partition("://")[2].partition("/")[0]:
+            raise UsageError(
+                f"{table.place('url')}: has a user's name or a password in it",
+                "Put them into ~/.netrc, which is read for http(s).",
+            )
+        found[place] = asset._replace(path=str(place), sha256=asset.sha256.lower())
     if found:
         reader.sources["assets"] = reader.place("assets")
     return tuple(found.values())
@@ -133,6 +147,19 @@ def inner_path(text: str) -> PurePosixPath | None:
 
 
 INNER_PATH_HINT = "must lead below the project's folder, and not into .venv, .envkit or .git"
+
+
+def refuse_wrong_assets(table: Mapping[str, Any], file: Path) -> None:
+    """Make sure that what settings say of large files can be understood.
+
+    Args:
+        table: the settings.
+        file: where they stand.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    assets(Table([Layer(table, file, file.name)]))
 
 
 def services(reader: Table) -> tuple[ServiceConfig, ...]:

@@ -72,6 +72,10 @@ class Claims:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all."""
         os.close(self._descriptor)
 
     def claim(self, name: str) -> bool:

@@ -44,8 +44,7 @@ class Status(NamedTuple):
         python: the version of the interpreter, if it is known.
         changes: what `envkit install` would change.
         drift: path and kind of what somebody changed in an environment that is otherwise right.
-        files: each declared large file and whether it is in its place: "there", "missing", or
-            "differs".
+        files: each large file and how its place is (`assets.installation.states`).
         image: how the image that was built last stands to lock and code; None if none was.
     """
 
@@ -83,7 +82,7 @@ def inspect(request: Request) -> Status:
         plan = plans.make(request)
         python, changes = plan.interpreter.version, plan.changes
         drift = tuple(_drift(plan)) if environment == "current" else ()
-        if environment == "current" and (changes or plan.changed):
+        if environment == "current" and plan.differs:
             environment, reason = "different", "Run `envkit install`."
         elif drift:
             environment, reason = "different", "Remove .venv and run `envkit install`."

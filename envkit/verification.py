@@ -52,6 +52,8 @@ class Verification(NamedTuple):
         unknown: how many byte-code files are there that Python wrote and nothing is known of.
         files_differing: large files, and files unpacked from them, that are not as they should be;
             their paths are relative to the project.
+        left: those of them that are not put right, having been added by somebody.
+        kept: where it is kept what somebody had put in the place of large files.
         changes: what is different between the environment and the lock.
         reason: why the lock cannot be compared; empty if it could be.
     """
@@ -64,6 +66,8 @@ class Verification(NamedTuple):
     files_differing: tuple[Difference, ...]
     changes: tuple[Change, ...]
     reason: str
+    left: tuple[Difference, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -119,13 +123,7 @@ def verify(request: Request, depth: Depth, *, report: Report, say: Say) -> Verif
 
 def _files_differing(request: Request, depth: Depth) -> tuple[Difference, ...]:
     """Return in what large files differ from what was declared: in content, or as far as a look."""
-    project, store = request.project, request.store
-    if depth == "hashes":
-        found = assets.differences(project, store)
-    else:
-        kinds = {"missing": "missing", "differs": "altered"}
-        states = assets.states(project, store)
-        found = [(path, kinds[state]) for path, state in states if state in kinds]
+    found = assets.differences(request.project, request.store, closely=depth == "hashes")
     return tuple(Difference("", path, kind) for path, kind in found)
 
 
@@ -147,7 +145,8 @@ def fix(request: Request, depth: Depth, *, report: Report, say: Say) -> Verifica
             _restore(half, _recomposed(half, home, request), paths, request, depth, say)
     if found.files_differing:
         with Home(request.project.root, request.store).locked(say):
-            assets.restore(request.project, request.store, offline=request.offline)
+            kept = assets.restore(request.project, request.store, offline=request.offline)
+        found = found._replace(left=_files_differing(request, depth), kept=kept)
     return found
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from envkit import drafts
-from envkit.declared import AssetConfig
+from envkit.declared import AssetConfig, refuse_wrong_assets
 from envkit.errors import UsageError
 from envkit.project import Project
 
@@ -17,32 +18,80 @@ else:
     import tomli as tomllib
 
 
-def declare(project: Project, asset: AssetConfig) -> bool:
+def declare(project: Project, asset: AssetConfig) -> AssetConfig | None:
     """Write the entry of an asset, in the place of one for the same path.
 
     Returns:
-        Whether the settings had none for that path.
+        The entry that there was for that path; None if there was none.
 
     Raises:
-        UsageError: the settings are written in a way that no entry can be added to.
+        UsageError: the settings are written in a way that no entry can be added to, or would not be
+            understood with it.
         OSError: the disk refuses.
     """
-    file = project.settings_file
+    before = next((one for one in project.config.assets if one.path == asset.path), None)
+    if before == asset:
+        return before
+    values = _plain(asset)
+    hint = f"Write it by hand: {', '.join(f'{key} = {one!r}' for key, one in values.items())}"
+    _rewrite(
+        project.settings_file,
+        lambda text, below: with_entry(text, asset, below),
+        lambda entries: _merged(entries, asset),
+        hint,
+    )
+    return before
+
+
+def withdraw(project: Project, path: str) -> bool:
+    """Take the entry for a path out of the settings; return whether there was one.
+
+    Raises:
+        UsageError: the settings are written in a way that it cannot be taken out of.
+        OSError: the disk refuses.
+    """
+    if not any(_is_same(path, one.path) for one in project.config.assets):
+        return False
+    _rewrite(
+        project.settings_file,
+        lambda text, below: without_entry(text, path, below),
+        lambda entries: [one for one in entries if not _is_same(one.get("path"), path)],
+        "Take it out by hand.",
+    )
+    return True
+
+
+def _rewrite(
+    file: Path,
+    change: Callable[[str, Sequence[str]], str],
+    wanted: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+    hint: str,
+) -> None:
+    """Change settings, if what comes of it can be read, and says what is wanted."""
     below = ("tool", "envkit") if file.name == "pyproject.toml" else ()
     old = file.read_bytes().decode()
-    new = with_entry(old, asset, below)
-    before, values = _entries(tomllib.loads(old), below), _plain(asset)
     try:
-        is_meant = _entries(tomllib.loads(new), below) == _merged(before, asset)
+        new = change(old if not old or old.endswith("\n") else f"{old}\n", below)
+        _refuse_wrong(new, below, file)
+        before = _entries(tomllib.loads(old), below)
+        is_meant = _entries(tomllib.loads(new), below) == wanted(before)
     except tomllib.TOMLDecodeError:  # a table in one line has no more after it
         is_meant = False
     if not is_meant:
         raise UsageError(
-            f"{file.name}: no entry can be added to assets as they are written there",
-            f"Write it by hand: {', '.join(f'{key} = {one!r}' for key, one in values.items())}",
+            f"{file.name}: its assets cannot be changed as they are written there", hint
         )
+    if "\r\n" in old:
+        new = new.replace("\r\n", "\n").replace("\n", "\r\n")
     drafts.replace({file: new.encode()})
-    return all(one.get("path") != asset.path for one in before)
+
+
+def _refuse_wrong(text: str, below: Sequence[str], file: Path) -> None:
+    """Make sure that settings could be read afterwards."""
+    table: Any = tomllib.loads(text)
+    for name in below:
+        table = table.get(name, {})
+    refuse_wrong_assets(table, file)
 
 
 def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
@@ -63,7 +112,7 @@ def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
     entries = table.get("assets")
     values = _plain(asset)
     for entry in entries or ():
-        if entry.get("path") == asset.path:
+        if _is_same(entry.get("path"), asset.path):
             entry.update(values)
             if not asset.unpack:
                 entry.pop("unpack", None)
@@ -89,6 +138,34 @@ def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
     return text + gap + end + "".join(f"{line}{end}" for line in lines)
 
 
+def without_entry(text: str, path: str, below: Sequence[str]) -> str:
+    """Return settings without the entry for a path; everything else is as it was written.
+
+    Args:
+        text: TOML.
+        path: the path.
+        below: the tables in which the settings stand.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    table: Any = document
+    for name in below:
+        table = table[name]
+    entries = table["assets"]
+    for number in reversed(range(len(entries))):
+        if _is_same(entries[number].get("path"), path):
+            del entries[number]
+    if not entries:
+        del table["assets"]
+    return tomlkit.dumps(document)
+
+
+def _is_same(path: object, other: str) -> bool:
+    """Return whether two ways of writing a path mean one place."""
+    return isinstance(path, str) and PurePosixPath(path) == PurePosixPath(other)
+
+
 def _plain(asset: AssetConfig) -> dict[str, Any]:
     values = asset._asdict()
     return values if asset.unpack else {k: v for k, v in values.items() if k != "unpack"}
@@ -103,6 +180,6 @@ def _entries(document: Mapping[str, Any], below: Sequence[str]) -> list[dict[str
 def _merged(before: Sequence[dict[str, Any]], asset: AssetConfig) -> list[dict[str, Any]]:
     """Return what the entries have to be with one more, or another one for the same path."""
     new = _plain(asset)
-    if any(one.get("path") == asset.path for one in before):
-        return [new if one.get("path") == asset.path else one for one in before]
+    if any(_is_same(one.get("path"), asset.path) for one in before):
+        return [new if _is_same(one.get("path"), asset.path) else one for one in before]
     return [*before, new]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envkit.assets.placing import Placed
@@ -121,7 +118,7 @@ def place(project: Project, store: Store, content: str) -> Outcome:
     lacking = found.lacking(assets)
     for asset in lacking:
         found.place(asset)
-    if assets or dropped:
+    if assets or dropped or found.is_noted:
         found.keep(content)
     return Outcome(
         placed=tuple(asset.path for asset in lacking),
@@ -131,28 +128,23 @@ def place(project: Project, store: Store, content: str) -> Outcome:
 
 
 def states(project: Project, store: Store) -> list[tuple[str, str]]:
-    """Return each asset's path and its state: "there", "missing", or "differs"; nothing is read."""
+    """Return the path of each asset and how its place is, by a look (`placing.State`).
+
+    Places that were filled and are none's any more are "superfluous".
+    """
     found = _placed(project, store)
-    lacking = found.lacking(project.config.assets)
-    return [
-        (asset.path, "there" if asset not in lacking else _absence(project.root / asset.path))
-        for asset in project.config.assets
-    ]
+    assets = project.config.assets
+    superfluous = [(path, "superfluous") for path in found.superfluous(assets)]
+    return [*((asset.path, found.state(asset)) for asset in assets), *superfluous]
 
 
-def _absence(place: Path) -> str:
-    return "differs" if os.path.lexists(place) else "missing"
-
-
-def differences(
-    project: Project, store: Store, count: Callable[[], None] = lambda: None
-) -> list[tuple[str, str]]:
-    """Return in what the places of large files are not as declared, with all of them read.
+def differences(project: Project, store: Store, *, closely: bool) -> list[tuple[str, str]]:
+    """Return in what the places of large files are not as declared.
 
     Args:
         project: the project.
         store: the store.
-        count: called after each.
+        closely: whether every byte is read, rather than only of what nothing is known of.
 
     Returns:
         Path relative to the project, and "altered", "added" or "missing".
@@ -160,23 +152,29 @@ def differences(
     found = _placed(project, store)
     differing: list[tuple[str, str]] = []
     for asset in project.config.assets:
-        differing += found.differences(asset)
-        count()
+        state = found.state(asset)
+        if closely or state == "unknown":
+            differing += found.differences(asset)
+        elif state != "there":
+            differing.append((asset.path, "missing" if state == "missing" else "altered"))
     return differing
 
 
-def restore(project: Project, store: Store, *, offline: bool) -> None:
+def restore(project: Project, store: Store, *, offline: bool) -> tuple[str, ...]:
     """Make the places of large files what was declared; what was added to unpacked ones stays.
+
+    Returns:
+        Where it is kept what somebody had put into these places.
 
     Raises:
         EnvkitError, OSError: as for `bring` and `place`.
     """
     found = _placed(project, store)
-    differing = tuple(one for one in project.config.assets if any(found.differences(one)))
-    fetch = tuple(one for one in differing if not files.has(store, one.sha256))
+    assets = project.config.assets
+    fetch = tuple(one for one in assets if not files.has(store, one.sha256))
     bring(Plan(fetch=fetch), store, offline=offline, report=lambda _: None)
-    for asset in differing:
-        found.restore(asset)
+    differing = [one for one in assets if any(found.differences(one))]
+    return tuple(kept for asset in differing if (kept := found.restore(asset)))
 
 
 def _placed(project: Project, store: Store) -> Placed:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from envkit.declared import AssetConfig
 from envkit.environment import placed
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
 from envkit.environment.placed import Note
 from envkit.environment.tree import remove
-from envkit.errors import UsageError
+from envkit.errors import MissingError, UsageError
 from envkit.store import assets as files
 from envkit.store import digest
 from envkit.store.layout import Store
 
+# How the place of a file is: as it should be; empty; with another version, or form, that envkit put
+# there; with something that somebody changed since, or that envkit knows nothing of.
+State = Literal["there", "missing", "outdated", "changed", "unknown"]
+
 # What `link` answers where a copy will do (as in `environment.tree`).
 _COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 
-_MARK = ".envkit-"
+_MARK = ".envkit-draft-"
 
 
 class Placed:
@@ -44,6 +52,20 @@ class Placed:
         """Return the assets whose places are not as they should be."""
         return tuple(asset for asset in assets if not self._is_right(asset))
 
+    def state(self, asset: AssetConfig) -> State:
+        """Return how the place of an asset is, by a look."""
+        target = self._root / asset.path
+        if self._is_right(asset):
+            return "there"
+        if not os.path.lexists(target):
+            return "missing"
+        known = self._known.get(asset.path)
+        if self._leads_outside(asset.path):
+            return "changed"
+        if known is None:
+            return "unknown"
+        return "outdated" if known.state == placed.state_of(str(target)) else "changed"
+
     def superfluous(self, assets: Sequence[AssetConfig]) -> tuple[str, ...]:
         """Return the places that were filled and are no asset's any more."""
         wanted = {asset.path for asset in assets}
@@ -56,10 +78,8 @@ class Placed:
             UsageError: something else is there, or the place leads outside of the project.
         """
         target = self._root / asset.path
+        self._refuse_outside(asset.path)
         above = next(folder for folder in target.parents if os.path.lexists(folder))
-        inside = os.path.realpath(self._root) + os.sep
-        if not (os.path.realpath(above) + os.sep).startswith(inside):
-            raise UsageError(f"{asset.path} leads outside of the project, over a symbolic link")
         if not above.is_dir():
             raise UsageError(
                 f"{asset.path}: {above.relative_to(self._root)} is a file, and not a folder"
@@ -68,6 +88,12 @@ class Placed:
             return
         if self._is_as_good(asset, target):
             return
+        if self._has_lost_its_archive(asset.path):
+            raise UsageError(
+                f"{asset.path}: the store has the archive no more that it was unpacked from, so "
+                "that nobody can tell whether it was changed",
+                "Move it away, and run it again.",
+            )
         raise UsageError(
             f"{asset.path} is there already, and is not what envkit put there",
             "Move it away, or declare another path.",
@@ -94,22 +120,28 @@ class Placed:
             else:
                 _link(source, draft)
             _change_places(draft, target)
-        state = placed.state_of(str(target))
-        self._known[asset.path] = Note(asset.sha256, _kind(asset), state)
-        # Where others are still to come, these settings are not satisfied.
-        self._write([])
+        self._note(asset)
 
-    def restore(self, asset: AssetConfig) -> None:
-        """Make what is in a place, whoever changed it, what was declared; nothing else goes.
+    def restore(self, asset: AssetConfig) -> str:
+        """Make what is in a place, whoever changed it, what was declared.
+
+        What somebody put there in the place of what was placed is kept beside it; in a folder that
+        was unpacked what was added stays.
+
+        Returns:
+            Where it is kept, relative to the project; empty if nothing had to be.
 
         Raises:
+            UsageError: the place leads outside of the project.
             IntegrityError, OSError: as for `place`.
         """
+        self._refuse_outside(asset.path)
         target = self._root / asset.path
-        if not asset.unpack or not _is_folder(target):
+        if not (asset.unpack and _is_folder(target) and self._is_ours(asset.path)):
+            kept = self._keep_aside(asset.path)
             remove(str(target))
             self.place(asset)
-            return
+            return kept
         from envkit.assets import unpacking
 
         source = files.path(self._store, asset.sha256)
@@ -119,6 +151,8 @@ class Placed:
             for path, kind in list(unpacking.differences(source, target, asset.path)):
                 if kind != "added":
                     _put_back(path, draft, target)
+        self._note(asset)
+        return ""
 
     def drop(self, path: str) -> bool:
         """Take away what was placed somewhere; return whether that could be done.
@@ -126,8 +160,10 @@ class Placed:
         What somebody has changed is left where it is, and is not envkit's any more.
         """
         target = self._root / path
-        is_left = os.path.lexists(target) and not self._is_untouched(path)
-        if target.parent.is_dir():
+        is_left = self._leads_outside(path) or (
+            os.path.lexists(target) and not self._is_untouched(path)
+        )
+        if target.parent.is_dir() and not self._leads_outside(path):
             with _draft(target) as draft:
                 if os.path.lexists(target) and not is_left:
                     target.rename(draft)
@@ -149,10 +185,15 @@ class Placed:
 
         Returns:
             Path relative to the project, and "altered", "added" or "missing".
+
+        Raises:
+            MissingError: the store has the archive no more that it was unpacked from.
         """
         target = self._root / asset.path
         if not os.path.lexists(target):
             yield asset.path, "missing"
+        elif self._leads_outside(asset.path):
+            yield asset.path, "altered"
         elif not asset.unpack:
             if not _is_file(target) or digest.sha256(target) != asset.sha256:
                 yield asset.path, "altered"
@@ -160,8 +201,59 @@ class Placed:
             from envkit.assets import unpacking
 
             source = files.path(self._store, asset.sha256)
+            if not source.exists():
+                raise MissingError(
+                    f"{asset.path}: the store has the archive no more that it was unpacked from",
+                    "`envkit verify --fix` fetches it anew.",
+                )
             for path, kind in unpacking.differences(source, target, asset.path):
                 yield f"{asset.path}/{path}", kind
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether there are notes."""
+        return os.path.exists(self._notes)
+
+    def _note(self, asset: AssetConfig) -> None:
+        """Write down how a place is, now that it is right."""
+        state = placed.state_of(str(self._root / asset.path))
+        self._known[asset.path] = Note(asset.sha256, _kind(asset), state)
+        # Where others are still to come, these settings are not satisfied.
+        self._write([])
+
+    def _refuse_outside(self, path: str) -> None:
+        if self._leads_outside(path):
+            raise UsageError(f"{path} leads outside of the project, over a symbolic link")
+
+    def _leads_outside(self, path: str) -> bool:
+        """Return whether a path leads outside of the project, over a symbolic link above it."""
+        above = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
+        inside = os.path.realpath(self._root) + os.sep
+        return not (os.path.realpath(above) + os.sep).startswith(inside)
+
+    def _is_ours(self, path: str) -> bool:
+        """Return whether what is in a place is what was put there, whatever became of it since."""
+        known = self._known.get(path)
+        state = placed.state_of(str(self._root / path))
+        return known is not None and placed.inode_of(known.state) == placed.inode_of(state)
+
+    def _has_lost_its_archive(self, path: str) -> bool:
+        known = self._known.get(path)
+        return (
+            known is not None
+            and known.kind == "unpacked"
+            and not files.path(self._store, known.sha256).exists()
+        )
+
+    def _keep_aside(self, path: str) -> str:
+        """Rename what is in a place, unless it is what was placed, or nothing; return its name."""
+        target = self._root / path
+        if not os.path.lexists(target) or self._is_ours(path):
+            return ""
+        names = (f"{path}.orig{number or ''}" for number in itertools.count())
+        kept = next(name for name in names if not os.path.lexists(self._root / name))
+        target.rename(self._root / kept)
+        return kept
 
     def _is_right(self, asset: AssetConfig) -> bool:
         known = self._known.get(asset.path)
@@ -169,6 +261,7 @@ class Placed:
             known is not None
             and (known.sha256, known.kind) == (asset.sha256, _kind(asset))
             and known.state == placed.state_of(str(self._root / asset.path))
+            and not self._leads_outside(asset.path)
         )
 
     def _is_untouched(self, path: str) -> bool:
@@ -245,9 +338,10 @@ def _is_file(path: Path) -> bool:
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
     """Lend a place beside another, of which nothing is left; nor of those of killed commands."""
-    mark = f".{target.name}{_MARK}"
+    # As short for a long name as for a short one.
+    mark = f"{_MARK}{zlib.crc32(target.name.encode('utf-8', 'surrogateescape')):08x}-"
     for left in os.listdir(target.parent):
-        if left.startswith(mark):
+        if re.fullmatch(rf"{re.escape(mark)}[0-9a-f]{{8}}(-old)?", left):
             remove(str(target.with_name(left)))
     draft = target.with_name(f"{mark}{os.urandom(4).hex()}")
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -61,7 +63,10 @@ def opened(url: str, start: int, session: requests.Session, validator: str = "")
         ToolError: the server refuses.
         BrokenError: the connection was cut, or nothing came.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        raise UsageError(f"{shown_url(url)}: is no address that can be asked") from None
     if scheme in ("http", "https"):
         with _over_http(url, start, session, validator) as body:
             yield body
@@ -79,32 +84,42 @@ def opened(url: str, start: int, session: requests.Session, validator: str = "")
 @contextmanager
 def _over_http(url: str, start: int, session: requests.Session, validator: str) -> Iterator[Body]:
     """Lend what a server answers (RFC 9110, "Range Requests", "If-Range")."""
-    import requests
-
     # Compressed once more on the way, a file would not have its own digest.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if validator:
             headers["If-Range"] = validator
-    try:
-        with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-            _refuse(url, answer)
-            total: int | None = None
-            if answer.status_code == 416:
-                # There is no more of it, and the digest has the last word on what there is.
-                yield Body(start, start, iter(()))
-                return
-            if answer.status_code == 206:
-                _, _, said = answer.headers.get("Content-Range", "").partition("/")
-                total = int(said) if said.isdecimal() else None
-            else:
-                start = 0
-                said = answer.headers.get("Content-Length", "")
-                total = int(said) if said.isdecimal() else None
-            yield Body(start, total, _translated(answer), _validator(answer))
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise BrokenError(_plain(error)) from None
+    with _translated(url):
+        answer = session.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
+    with answer:
+        _refuse(url, answer, start)
+        if answer.status_code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # There is no more of it, and the digest has the last word on what there is.
+            yield Body(start, start, iter(()))
+            return
+        total = _number(answer.headers.get("Content-Length", ""))
+        if answer.status_code == http.client.PARTIAL_CONTENT:
+            start, total = _range(answer.headers.get("Content-Range", ""), start)
+        else:
+            start = 0
+        yield Body(start, total, _chunks(url, answer), _validator(answer))
+
+
+def _range(said: str, asked: int) -> tuple[int, int | None]:
+    """Return the first byte and the total that a server says that it answers with.
+
+    Raises:
+        BrokenError: it is another part than was asked for.
+    """
+    found = re.fullmatch(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)", said.strip())
+    if not found or int(found[1]) != asked:
+        raise BrokenError(f"it was asked for what follows byte {asked}, and answered {said!r}")
+    return asked, _number(found[2])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else None
 
 
 def _validator(answer: requests.Response) -> str:
@@ -112,43 +127,93 @@ def _validator(answer: requests.Response) -> str:
     return "" if tag.startswith("W/") else tag or answer.headers.get("Last-Modified", "")
 
 
-def _translated(answer: requests.Response) -> Iterator[bytes]:
+def _chunks(url: str, answer: requests.Response) -> Iterator[bytes]:
     """Yield what comes as it comes, so that nothing of it is lost where it ends too early."""
+    while True:
+        with _translated(url):
+            chunk = answer.raw.read1(_CHUNK)
+        if not chunk:
+            return
+        yield chunk
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Tell of what requests and urllib3 raise, in whose own words the whole address stands."""
+    import requests
     import urllib3
 
     try:
-        while chunk := answer.raw.read1(_CHUNK):
-            yield chunk
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise BrokenError(_plain(error)) from None
+        yield
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
+        if isinstance(
+            error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError)
+        ):
+            raise UsageError(f"{shown_url(url)}: is no address that can be asked") from None
+        raise BrokenError(_innermost(error)) from None
+    except requests.TooManyRedirects:
+        raise ToolError(
+            f"{shown_url(url)}: leads from one address to the next, in a circle"
+        ) from None
+    except requests.RequestException as error:
+        raise ToolError(f"{shown_url(url)}: cannot be asked: {_innermost(error)}") from None
+    except (ValueError, UnicodeError) as error:
+        raise ToolError(f"{shown_url(url)}: cannot be asked: {type(error).__name__}") from None
+    except OSError as error:
+        raise BrokenError(_innermost(error)) from None
 
 
-def _plain(error: Exception) -> str:
-    """Return why a connection failed, without the objects that it went through."""
-    reason = getattr(error, "reason", None) or error
-    text = str(reason)
-    return text.rpartition(": ")[2].strip("')") if ">: " in text else text
+def _innermost(error: BaseException) -> str:
+    """Return what the system or the library says in the end, without the address in it."""
+    while True:
+        reason = getattr(error, "reason", None)
+        inner = next((one for one in error.args if isinstance(one, BaseException)), None)
+        below = reason if isinstance(reason, BaseException) else inner or error.__cause__
+        if below is None or below is error:
+            break
+        error = below
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    cause = error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    # As in "ReadTimeoutError", "IncompleteRead": said in words.
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
 
 
-def _refuse(url: str, answer: requests.Response) -> None:
-    """Raise the error that a status means; nothing if it means none."""
+def _refuse(url: str, answer: requests.Response, start: int) -> None:
+    """Raise the error that a status means; nothing if it means a file."""
     code = answer.status_code
     if code in (404, 410):
         raise MissingError(f"{shown_url(url)}: there is no such file (HTTP {code})")
     if code == 429 or code >= 500:
         raise BrokenError(f"HTTP {code} {answer.reason}")
-    if code >= 400 and code != 416:
-        hint = "See whether it wants a password: netrc is read." if code in (401, 403) else ""
-        raise ToolError(f"{shown_url(url)}: refused (HTTP {code} {answer.reason})", hint)
+    wanted = {200, 206, 416} if start else {200}
+    if code not in wanted:
+        hint = "See whether it wants a password: ~/.netrc is read." if code in (401, 403) else ""
+        what = "refused" if code >= 400 else "answered with no file"
+        raise ToolError(f"{shown_url(url)}: {what} (HTTP {code} {answer.reason})", hint)
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise ToolError(
+            f"{shown_url(url)}: comes as {encoding}, though it was asked for as it is",
+            "So it does not have its own digest; find another address for it.",
+        )
 
 
 @contextmanager
 def _from_here(url: str, start: int) -> Iterator[Body]:
     path = unquote(urlsplit(url).path)
+    if not os.path.isabs(path):
+        raise UsageError(f"{url}: names no file", "As in file:///data/model.bin.")
     try:
+        if not os.path.isfile(path) and os.path.exists(path):
+            raise UsageError(f"{path}: is no file")
         file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise MissingError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{shown_url(url)}: names no file") from None
     with file:
         total = os.fstat(file.fileno()).st_size
         file.seek(start)

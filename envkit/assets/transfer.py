@@ -6,6 +6,7 @@ come of it so far is kept beside, so that a command that was killed is not for n
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -21,7 +22,7 @@ from envkit import __version__, mutex, refusals
 from envkit.assets import sources
 from envkit.assets.sources import BrokenError
 from envkit.declared import shown_url
-from envkit.errors import EnvkitError, IntegrityError, RefusedError, ToolError
+from envkit.errors import IntegrityError, RefusedError, ToolError
 from envkit.quantities import bytes_text
 from envkit.store import assets
 from envkit.store.layout import Store
@@ -37,6 +38,9 @@ _THREADS = 4
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 _CHUNK = 1 << 20
+
+# How often it is looked whether another process has brought a file, in seconds.
+_PERIOD = 0.1
 
 # What a disk says that has no room.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -95,6 +99,7 @@ class Transfer:
         self._done = 0
         self._total = 0
         self._started = time.monotonic()
+        self._claims = mutex.Claims(f"{store.root}/assets.lock")
 
     def bring(self, wishes: Sequence[Wish]) -> list[str]:
         """Bring files that the store lacks.
@@ -130,6 +135,9 @@ class Transfer:
                     failures.append(outcome)
         finally:
             self._given_up.set()
+            if not failures:
+                # A thread that still ends needs its claim.
+                self._claims.close()
         if failures:
             raise failures[0]
         return [lacking.get(one, one.sha256) for one in wishes]
@@ -150,28 +158,52 @@ class Transfer:
                     return
                 try:
                     ended.put((wish, self._fetch(wish, session)))
-                except (EnvkitError, OSError) as error:
+                except BaseException as error:
+                    # Whatever it is, somebody waits for it.
                     ended.put((wish, error))
 
     def _fetch(self, wish: Wish, session: requests.Session) -> str:
         """Bring one file, unless another process does so meanwhile; return its digest."""
-        name = wish.sha256 or f"url-{hashlib.sha256(wish.url.encode()).hexdigest()}"
-        part = self._store.assets / f"{name}.part"
+        key = wish.sha256 or hashlib.sha256(wish.url.encode()).hexdigest()
+        part = self._store.assets / f"{key if wish.sha256 else f'url-{key}'}.part"
         sha256 = wish.sha256
-        with mutex.hold(f"{part}.lock"):
+        # Waited for step by step: the kernel would take two processes for a deadlock of which each
+        # waits for what a thread of the other is about to finish (fcntl(2), EDEADLK).
+        while not self._claims.claim(key):
+            if self._given_up.wait(_PERIOD):
+                raise ToolError(f"{shown_url(wish.url)}: another command fetches it")
+        try:
             if not (sha256 and assets.has(self._store, sha256)):
-                with refusals.naming(part), part.open("a+b") as file:
-                    download = _Download(wish, file, session, self._given_up)
-                    with self._mutex:
-                        self._downloads.append(download)
-                    sha256 = download.run(self._tell)
-                    file.flush()
-                    os.fsync(file.fileno())
-                assets.publish(part, self._store, sha256)
-            Path(f"{part}.lock").unlink(missing_ok=True)
+                sha256 = self._download(wish, part, session)
+        finally:
+            self._claims.release(key)
         with self._mutex:
             self._done += 1
         self._tell()
+        return sha256
+
+    def _download(self, wish: Wish, part: Path, session: requests.Session) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            # One that was about to be published is read-only.
+            part.chmod(0o600)
+        with refusals.naming(part):
+            file = part.open("a+b")
+        with file:
+            download = _Download(wish, file, part, session, self._given_up)
+            with self._mutex:
+                self._downloads.append(download)
+            try:
+                sha256 = download.run(self._tell)
+            except BaseException:
+                if not download.size:
+                    part.unlink(missing_ok=True)
+                raise
+            with refusals.naming(part):
+                file.flush()
+                os.fsync(file.fileno())
+        with refusals.naming(part):
+            assets.publish(part, self._store, sha256)
+        download.forget_validator()
         return sha256
 
     def _tell(self) -> None:
@@ -197,16 +229,23 @@ class _Download:
     """
 
     def __init__(
-        self, wish: Wish, file: BinaryIO, session: requests.Session, given_up: threading.Event
+        self,
+        wish: Wish,
+        file: BinaryIO,
+        part: Path,
+        session: requests.Session,
+        given_up: threading.Event,
     ) -> None:
         self.size = 0
         self.came = 0
         self.expected: int | None = None
         self._wish = wish
         self._file = file
+        self._part = part
         self._session = session
         self._given_up = given_up
         self._digest = hashlib.sha256()
+        self._notes = part.with_name(f"{part.name}.validator")
         self._validator = ""
         self._title = shown_url(wish.url)
 
@@ -224,12 +263,15 @@ class _Download:
         wanted = self._wish.sha256
         try:
             if not wanted:
-                # What has come of it earlier can be of another file by now.
-                self._forget()
+                # What has come earlier is of another file by now, unless the server says not.
+                with contextlib.suppress(OSError):
+                    self._validator = self._notes.read_text(encoding="utf-8")
+                if not self._validator:
+                    self._forget()
             self._take_what_is_there()
             resumed = self.size > 0
             self._take_all(report)
-            if resumed and self._digest.hexdigest() != wanted:
+            if wanted and resumed and self._digest.hexdigest() != wanted:
                 self._forget()
                 self._take_all(report)
         except OSError as error:
@@ -245,6 +287,10 @@ class _Download:
             )
         return found
 
+    def forget_validator(self) -> None:
+        """Forget what the server told the form of the file by, of which all has come."""
+        self._notes.unlink(missing_ok=True)
+
     def _take_what_is_there(self) -> None:
         """Count what an earlier command has left."""
         self._file.seek(0)
@@ -255,18 +301,20 @@ class _Download:
     def _take_all(self, report: Callable[[], None]) -> None:
         """Take what is lacking, asking again where a connection breaks."""
         pauses = iter(_PAUSES)
+        most = self.size
         while True:
-            before = self.came
             try:
                 self._take_more(report)
             except BrokenError as error:
-                pauses = iter(_PAUSES) if self.came > before else pauses
+                if self.size > most:
+                    most, pauses = self.size, iter(_PAUSES)
                 pause = next(pauses, None)
                 if pause is None or self._given_up.wait(pause):
-                    raise ToolError(
-                        f"{self._title}: {error}",
-                        "What has come of it is kept: run it again, and it goes on from there.",
-                    ) from None
+                    hint = "What has come of it is kept: run it again, and it goes on from there."
+                    raise ToolError(f"{self._title}: {error}", hint if self.size else "") from None
+                if not (self._wish.sha256 or self._validator):
+                    # Nothing would tell whether the rest is of the same file.
+                    self._forget()
             else:
                 return
 
@@ -275,12 +323,17 @@ class _Download:
         with opened as body:
             if body.start != self.size:
                 self._forget()
-            self.expected, self._validator = body.total, body.validator
+            self.expected = body.total
+            if body.validator != self._validator:
+                self._validator = body.validator
+                if not self._wish.sha256:
+                    self._notes.write_text(self._validator, encoding="utf-8")
             self._refuse_too_large()
             for chunk in body.chunks:
                 if self._given_up.is_set():
                     raise BrokenError("called off")
-                self._file.write(chunk)
+                with refusals.naming(self._part):
+                    self._file.write(chunk)
                 self._digest.update(chunk)
                 self.size += len(chunk)
                 self.came += len(chunk)

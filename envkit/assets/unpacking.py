@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import lzma
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -29,7 +30,7 @@ _CHUNK = 1 << 20
 # What the modules raise for an archive that they cannot read.
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, ValueError, NotImplementedError),
+    *(EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError),
 )
 
 
@@ -63,7 +64,7 @@ def unpack(archive: Path, folder: Path, title: str) -> None:
         if error.filename is not None:
             raise
         # What a damaged archive says is where no file can be read.
-        raise IntegrityError(f"{title}: cannot be unpacked: {error.strerror}") from None
+        raise IntegrityError(f"{title}: cannot be unpacked: {error.strerror or error}") from None
 
 
 def differences(archive: Path, folder: Path, title: str) -> Iterator[tuple[str, str]]:
@@ -124,7 +125,7 @@ def _members(archive: Path, title: str) -> Iterator[Iterator[_Member]]:
         IntegrityError: it is no archive, or is damaged.
     """
     try:
-        if zipfile.is_zipfile(archive):
+        if _is_zip(archive):
             with zipfile.ZipFile(archive) as found:
                 yield _of_zip(found, title)
         else:
@@ -132,6 +133,15 @@ def _members(archive: Path, title: str) -> Iterator[Iterator[_Member]]:
                 yield _of_tar(packed, title)
     except _DAMAGED as error:
         raise IntegrityError(f"{title}: cannot be unpacked: {error}") from None
+
+
+def _is_zip(archive: Path) -> bool:
+    """Return whether a file begins as a zip archive does (APPNOTE, 4.3.7 and 4.3.16).
+
+    What ends in one may be a tar archive, whose last member it is.
+    """
+    with archive.open("rb") as file:
+        return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
 def _of_zip(archive: zipfile.ZipFile, title: str) -> Iterator[_Member]:
@@ -222,6 +232,6 @@ def _write_all(file: FileIO, chunk: bytes) -> None:
 def _inside(name: str, title: str) -> str:
     """Return a member's path in one form; empty for the folder itself."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts or "\0" in name or (parts and ":" in parts[0]):
+    if name.startswith("/") or ".." in parts or "\0" in name or re.match("[A-Za-z]:", name):
         raise IntegrityError(f"{title}: {name!r} leads outside of the folder it is unpacked into")
     return "/".join(parts)

@@ -6,21 +6,24 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 
-from envkit import git, project, render
+from envkit import drafts, git, project, render
 from envkit.assets import declaration, installation
 from envkit.assets.transfer import Progress, Transfer, Wish
 from envkit.cli.installer import perform, request_for
 from envkit.cli.output import Meter, Output, answer
-from envkit.declared import INNER_PATH_HINT, SHA256, AssetConfig, inner_path
+from envkit.declared import INNER_PATH_HINT, PATH, SHA256, URL, AssetConfig, inner_path, shown_url
 from envkit.environment import stamp
-from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, UsageError
-from envkit.quantities import bytes_text
+from envkit.environment.home import Home
+from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, IntegrityError, UsageError
+from envkit.project import Project
+from envkit.quantities import bytes_text, few
 from envkit.store import assets as files
 from envkit.store import layout
+from envkit.store.layout import Store
 
 # What archives are called; their content goes into a folder without that.
 _ARCHIVE = r"\.(zip|tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$"
@@ -48,27 +51,89 @@ def add(output: Output, url: str, path: str | None, unpack: bool, sha256: str | 
     """
     found = project.find(Path.cwd(), os.environ)
     asset = _asked(url, path, sha256, unpack=unpack)
-    before = tuple(one for one in found.config.assets if one.path != asset.path)
     store = layout.locate(found.config.store, os.environ)
     with store.in_use(output.say):
-        (digest,) = Transfer(store, reporter(output)).bring([Wish(asset.url, asset.sha256)])
-        asset = asset._replace(sha256=digest)
-        output.clear()
-        # A place that is somebody's is found out before anything is written.
-        wished = found._replace(config=found.config._replace(assets=(*before, asset)))
-        installation.check(installation.plan(wished, store), wished, store)
-        is_new = declaration.declare(found, asset)
-        size = bytes_text(files.path(store, digest).stat().st_size)
-    verb = "Added" if is_new else "Changed"
-    output.say(f"{verb} {asset.path} ({size}) in {found.settings_file.name}")
-    if git.ignores(found.root, asset.path) is False:
-        output.say(f"git will see it: /{asset.path} is a line for .gitignore")
+        asset = _fetched(asset, store, output)
+        size = bytes_text(files.path(store, asset.sha256).stat().st_size)
+        with Home(found.root, store).locked(output.say):
+            # Read anew, as another command may have added something meanwhile.
+            found = project.find(found.root, os.environ)
+            _refuse_unusable(found, asset, store)
+            before = declaration.declare(found, asset)
+    if before == asset:
+        output.say(f"{asset.path} ({size}) is declared already")
+    else:
+        verb = "Changed" if before else "Added"
+        output.say(f"{verb} {asset.path} ({size}) in {found.settings_file.name}")
+    if asset.url.startswith("file:"):
+        output.warn(f"{asset.url} is a file of this machine, which others will not have")
+    if _ignore(found.root, asset.path):
+        output.say(f"Added to .gitignore: /{asset.path}")
+    return _install(found.root, output)
+
+
+@assets.command()
+@click.argument("path")
+@click.pass_obj
+def remove(output: Output, path: str) -> int:
+    """Take a file's entry out of the settings, and the file away unless you changed it."""
+    found = project.find(Path.cwd(), os.environ)
+    store = layout.locate(found.config.store, os.environ)
+    store.prepare()
+    with Home(found.root, store).locked(output.say):
+        found = project.find(found.root, os.environ)
+        if not declaration.withdraw(found, path):
+            paths = few(one.path for one in found.config.assets) or "none"
+            raise UsageError(f"No large file is declared for {path}", f"Declared: {paths}.")
+    output.say(f"Removed {PurePosixPath(path)} from {found.settings_file.name}")
+    return _install(found.root, output)
+
+
+def _fetched(asset: AssetConfig, store: Store, output: Output) -> AssetConfig:
+    """Return an asset with the digest of what was fetched."""
+    wish = Wish(asset.url, asset.sha256)
+    try:
+        (digest,) = Transfer(store, reporter(output)).bring([wish])
+    except IntegrityError as error:
+        raise IntegrityError(error.message, "See that --sha256 is that of this file.") from None
+    output.clear()
+    return asset._replace(sha256=digest)
+
+
+def _refuse_unusable(found: Project, asset: AssetConfig, store: Store) -> None:
+    """Find out before anything is written whether a file can be put into its place."""
+    others = tuple(one for one in found.config.assets if one.path != asset.path)
+    wished = found._replace(config=found.config._replace(assets=(*others, asset)))
+    installation.check(installation.plan(wished, store), wished, store)
+    if asset.unpack:
+        from envkit.assets.unpacking import unpack
+
+        with store.temporary() as folder:
+            unpack(files.path(store, asset.sha256), folder, asset.path)
+
+
+def _install(root: Path, output: Output) -> int:
+    """Install a project whose settings were changed, if it has an environment."""
+    found = project.find(root, os.environ)
     if stamp.read(str(found.environment)) is None:
         output.say("Next: envkit install")
-        return EXIT_DONE
-    changed = project.find(found.root, os.environ)
-    perform(request_for(changed, changed.choose()), output)
+    else:
+        perform(request_for(found, found.choose()), output)
     return EXIT_DONE
+
+
+def _ignore(root: Path, path: str) -> bool:
+    """Let git pay no heed to a path, if there is a file that says so; return whether it did."""
+    file = root / ".gitignore"
+    if git.ignores(root, path) or not file.is_file():
+        return False
+    content = file.read_bytes()
+    if f"/{path}".encode() in content.splitlines():
+        return False
+    end = b"\r\n" if b"\r\n" in content else b"\n"
+    gap = b"" if content.endswith(b"\n") or not content else end
+    drafts.replace({file: content + gap + f"/{path}".encode() + end})
+    return True
 
 
 @assets.command("list")
@@ -77,6 +142,7 @@ def listing(as_json: bool) -> int:
     """List the declared files; exit 1 if one is not in its place."""
     found = project.find(Path.cwd(), os.environ)
     store = layout.locate(found.config.store, os.environ)
+    store.prepare()
     states = dict(installation.states(found, store))
     if as_json:
         rows = [{**one.document(), "state": states[one.path]} for one in found.config.assets]
@@ -87,6 +153,9 @@ def listing(as_json: bool) -> int:
         width = max(map(len, states))
         for one in found.config.assets:
             answer(f"{states[one.path]:<8}  {one.path:<{width}}  {one.shown_url}")
+        for path, state in states.items():
+            if state == "superfluous":
+                answer(f"{state:<8}  {path}")
     return EXIT_DONE if all(state == "there" for state in states.values()) else EXIT_DIFFERENCE
 
 
@@ -101,19 +170,27 @@ def _asked(url: str, path: str | None, sha256: str | None, *, unpack: bool) -> A
     if not re.match(r"[a-z][a-z0-9+.-]*:", url):
         if not os.path.exists(url):
             raise UsageError(f"{url!r} is neither a URL nor a file here")
-        url = Path(url).absolute().as_uri()
-    if urlsplit(url).password:
+        url = Path(os.path.abspath(url)).as_uri()
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise UsageError(
-            "The URL has a password in it, which would be written into the settings",
+            "The URL has a user's name or password in it, which would be written into the settings",
             "Put it into ~/.netrc, which is read for http(s), and leave it out.",
         )
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if not re.fullmatch(URL, url):
+        raise UsageError(f"{shown_url(url)!r} must be as in https://example.org/model.bin")
+    if path is not None and not re.fullmatch(PATH, path):
+        raise UsageError(f"--path {path!r} must be a path in the project")
+    # Behind the host, if there is one.
+    _, slashes, behind = url.partition("?")[0].partition("#")[0].partition("://")
+    name = PurePosixPath(unquote(behind.partition("/")[2] if slashes else url)).name
     if unpack:
         name = re.sub(_ARCHIVE, "", name)
     wanted = inner_path(path if path is not None else f"{_FOLDER}/{name}" if name else "")
     if wanted is None:
-        what = f"--path {path}" if path is not None else f"{url}: names no file: a --path"
+        what = (
+            f"--path {path}" if path is not None else f"{shown_url(url)}: names no file: a --path"
+        )
         raise UsageError(f"{what} {INNER_PATH_HINT}")
     if sha256 is not None and not re.fullmatch(SHA256, sha256):
         raise UsageError(f"--sha256 {sha256!r} must be 64 digits of a hexadecimal number")
-    return AssetConfig(url, sha256 or "", str(wanted), unpack)
+    return AssetConfig(url, (sha256 or "").lower(), str(wanted), unpack)

@@ -15,6 +15,13 @@ from envkit.installation import plan as plans
 from envkit.installation.request import Request
 from envkit.status import Status
 
+# What to do about a large file that is not as it should be.
+_FILE_HINTS = {
+    **dict.fromkeys(("missing", "outdated", "unknown"), "Run `envkit install`."),
+    "changed": "Restore it with `envkit verify --fix`, or move it away.",
+    "superfluous": "It is not declared: `envkit install` takes it away.",
+}
+
 # More paths than this are summed up.
 _FEW = 20
 
@@ -52,8 +59,7 @@ def _show(result: Status) -> None:
     if len(result.drift) > _FEW:
         answer(f"  … {len(result.drift)} paths in all")
     for path, state in result.files:
-        hints = {"missing": "Run `envkit install`.", "differs": "Move it away, or declare it anew."}
-        _line("large file", state, state == "there", path, hints.get(state, ""))
+        _line("large file", state, state == "there", path, _FILE_HINTS.get(state, ""))
     if result.image:
         hints = {"stale": "older than {}: `envkit build`", "missing": "{}", "unknown": "{}"}
         hint = hints.get(result.image.state, "").format(" and ".join(result.image.reasons))

@@ -14,7 +14,7 @@ from envkit.cli.output import Meter, Output, answer
 from envkit.environment.comparison import DEPTHS, Depth
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE
 from envkit.installation import plan as plans
-from envkit.quantities import count
+from envkit.quantities import count, few
 from envkit.verification import BadEntry, Difference, Report, Verification
 
 # More files than this are summed up, unless more is asked for.
@@ -54,7 +54,8 @@ def verify(output: Output, depth: Depth, fix: bool, whole_store: bool, as_json: 
         click.echo(render.as_json({"good": result.good, "fixed": fix, **result._asdict()}))
     else:
         _show(output, result, fixed=fix)
-    return EXIT_DONE if result.good or (fix and result.is_lock) else EXIT_DIFFERENCE
+    is_right = result.good or (fix and result.is_lock and not result.left)
+    return EXIT_DONE if is_right else EXIT_DIFFERENCE
 
 
 def _verify_store(output: Output, depth: Depth, report: Report, *, as_json: bool) -> int:
@@ -87,15 +88,26 @@ def _show(output: Output, result: Verification, *, fixed: bool) -> None:
         answer(f"{summary}: all as they should be")
     else:
         different = count(number, "difference")
-        answer(f"{summary}: {different}{', put right' if fixed else ''}")
+        answer(f"{summary}: {different}{_what_became(result) if fixed else ''}")
+        for path in result.kept:
+            answer(f"  kept: {path}, which somebody had put there")
         if not fixed:
-            output.say("`envkit verify --fix` restores these files")
+            depth = f" --depth {result.depth}" if result.depth != DEPTHS[0] else ""
+            output.say(f"`envkit verify{depth} --fix` restores these files")
     if result.unknown:
         output.detail(f"{count(result.unknown, 'file')} of byte-code that Python wrote itself")
     if result.reason:
         output.warn(f"The lock could not be compared: {result.reason}")
     elif result.changes:
         output.warn("The environment is not what the lock says: run `envkit install`")
+
+
+def _what_became(result: Verification) -> str:
+    """Return what became of differences that were to be put right."""
+    if not result.left:
+        return ", put right"
+    names = few(one.path for one in result.left)
+    return f", put right but for what was added: {names}"
 
 
 def _show_entry(output: Output, one: BadEntry) -> None:

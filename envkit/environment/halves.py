@@ -35,6 +35,7 @@ class Wanted(NamedTuple):
         content: the digest, in hex, of what these files held.
         overrides: the lines for the files that stand above the settings, as they were then.
         summary: what a user is told when there is nothing to do.
+        has_files: whether the project wants files beside it, of which notes are kept.
     """
 
     home: Home
@@ -47,6 +48,7 @@ class Wanted(NamedTuple):
     content: str
     overrides: tuple[str, ...]
     summary: str
+    has_files: bool
 
     @property
     def layout(self) -> Layout:
@@ -236,6 +238,7 @@ def restamp(half: Half, wanted: Wanted, *, changed: bool = False) -> None:
             "lacking": [wanted.home.background if lacking else "nothing"],
             "summary": [wanted.summary],
             "gpu": ["set" if any(p.name == visibility.NAME for p in wanted.parts) else "nothing"],
+            "files": ["noted" if wanted.has_files else "nothing"],
             "content": [wanted.content],
             "record": [stamp.identity(half.path, stamp.RECORD)],
             "overrides": list(wanted.overrides),

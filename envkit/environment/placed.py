@@ -1,12 +1,13 @@
 """What was put into a project beside its environment, read before anything heavy is imported.
 
 A place counts as right while it is as it was when it was filled: a file by its size, mtime and
-inode, a folder by its inode. Two settings files that say the same of large files, such as those of
-two branches, are both known.
+inode, a folder by its inode and the names in it. Two settings files that say the same of large
+files, such as those of two branches, are both known.
 """
 
 import os
 import stat
+import zlib
 
 # For a type checker only, which takes longer to import than all else that is needed here.
 TYPE_CHECKING = False
@@ -46,8 +47,15 @@ def state_of(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     if stat.S_ISDIR(status.st_mode):
-        return f"folder {status.st_ino}"
-    return f"file {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        names = "\0".join(sorted(os.listdir(path)))
+        check = zlib.crc32(names.encode("utf-8", "surrogateescape"))
+        return f"folder {status.st_ino} {check}"
+    return f"file {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+
+def inode_of(state: str) -> str:
+    """Return the kind and the inode that a state tells of; empty if nothing is there."""
+    return " ".join(state.split(" ")[:2])
 
 
 def read(notes: str) -> "tuple[list[str], dict[str, Note]]":
@@ -84,16 +92,17 @@ def write(notes: str, contents: "Sequence[str]", places: "Mapping[str, Note]") -
     stamp.replace(notes, "\n".join([*lines, ""]))
 
 
-def are_right(notes: str, root: str, content: str) -> bool:
+def are_right(notes: str, root: str, content: str, has_notes: bool) -> bool:
     """Return whether what settings want is in its places, as far as a look can tell.
 
     Args:
-        notes: the file; without one, a project wants nothing.
+        notes: the file.
         root: the project's folder.
         content: the digest of what the settings files hold.
+        has_notes: whether there have to be notes, as the settings want something.
     """
     if not os.path.exists(notes):
-        return True
+        return not has_notes
     contents, places = read(notes)
     return content in contents and all(
         state_of(f"{root}/{path}") == one.state for path, one in places.items()

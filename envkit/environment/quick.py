@@ -152,8 +152,9 @@ def _switch(environment: str, spare: str) -> str | None:
 
 def _has_its_files(environment: str, found: stamp.Stamp) -> bool:
     """Return whether the large files of the project are in their places."""
+    has_notes = found["files"] != ["nothing"]
     notes = f"{os.path.dirname(found['mutex'][0])}/{placed.NOTES}"
-    return placed.are_right(notes, os.path.dirname(environment), found["content"][0])
+    return placed.are_right(notes, os.path.dirname(environment), found["content"][0], has_notes)
 
 
 def _is_abandoned(found: stamp.Stamp) -> bool:

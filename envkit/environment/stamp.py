@@ -19,7 +19,7 @@ SETTLED = f"{STATE}/settled"
 # What the environment has, part by part. Every change of its files writes it anew.
 RECORD = f"{STATE}/record"
 
-_FORM = "envkit-stamp 4"
+_FORM = "envkit-stamp 5"
 
 # What may be lost with the power.
 _UNSYNCED = "unsynced"
@@ -28,7 +28,7 @@ _NOTHING = ["nothing"]
 # What every stamp has once, and what it has at least once.
 _SINGLE = (
     *("location", "variables", "configured", "spare", "mutex"),
-    *("lacking", "summary", "gpu", "content", "record", _UNSYNCED),
+    *("lacking", "summary", "gpu", "files", "content", "record", _UNSYNCED),
 )
 _SEVERAL = ("input", "overrides", "interpreter", "container")
 

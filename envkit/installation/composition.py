@@ -52,6 +52,7 @@ def compose(chosen: Plan, home: Home, say: Callable[[str], None] = lambda _: Non
         content=chosen.content,
         overrides=chosen.overrides,
         summary=f"{count(len(chosen.pins), 'distribution')}, Python {python.version}",
+        has_files=bool(project.config.assets),
     )
 
 
@@ -107,6 +108,7 @@ def recompose(half: Half, home: Home, *, store: Store, prompt: str) -> Wanted:
         content=half.stamp["content"][0],
         overrides=tuple(half.stamp["overrides"]),
         summary=half.stamp["summary"][0],
+        has_files=half.stamp["files"] != ["nothing"],
     )
 
 

@@ -102,6 +102,8 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         fetched = _supply(chosen, home, report, say)
     wanted = composition.compose(chosen, home, say)
     with home.locked(say):
+        # What cannot be put into its place is found out while the environment is as it was.
+        files = assets.place(request.project, store, chosen.content)
         live = chosen.live.refreshed()
         changes = halves.changes(live, {part.name: part.version for part in wanted.parts})
         touched = not live.has(wanted) or live.is_drifted(chosen.interpreter)
@@ -112,7 +114,6 @@ def _apply(chosen: Plan, report: Report, say: Callable[[str], None]) -> Outcome:
         else:
             halves.restamp(live, wanted)
         compiling = wanted.completed and live.lacks_bytecode(wanted)
-        files = assets.place(request.project, store, chosen.content)
     if compiling or (touched and wanted.completed):
         background.start(request)
     return Outcome(

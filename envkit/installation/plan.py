@@ -37,8 +37,8 @@ class Plan(NamedTuple):
         live: `.venv` as it was found.
         changes: what will be different to a user.
         files: what is lacking of the project's large files.
-        changed: whether anything will be: `.venv` is absent, another Python's, not what the locks
-            say, somebody put something into it, other GPUs may be seen, or a large file is lacking.
+        differs: whether `.venv` will be another: it is absent, another Python's, not what the locks
+            say, somebody put something into it, or other GPUs may be seen.
     """
 
     request: Request
@@ -51,7 +51,12 @@ class Plan(NamedTuple):
     live: Half
     changes: tuple[Change, ...]
     files: Files
-    changed: bool
+    differs: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything will be changed: the environment, or a large file."""
+        return self.differs or self.files.changed
 
     @property
     def lacking(self) -> tuple[Pin, ...]:
@@ -97,7 +102,6 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
 
         versions[normalize(project.name)] = editable.VERSION
     changes = halves.changes(live, versions)
-    lacking = assets.plan(project, request.store)
     return Plan(
         request=request,
         interpreter=python,
@@ -108,9 +112,8 @@ def _make(request: Request, files: Mapping[str, str], say: Callable[[str], None]
         overrides=tuple(stamp.override_lines()),
         live=live,
         changes=changes,
-        files=lacking,
-        changed=bool(changes)
-        or lacking.changed
+        files=assets.plan(project, request.store),
+        differs=bool(changes)
         or len(entries) < len(pins)
         or live.is_drifted(python)
         or not _sees_what_is_set(live, project),

@@ -1,6 +1,7 @@
 """`envkit assets add`: what it writes, and where; files that fsspec reads."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def test_it_is_declared_and_there(project: Project, server: Files) -> None:
     assert entries(project) == [wanted]
     project.install()
     assert project.root.joinpath("assets/model.bin").read_bytes() == MODEL
+    assert "is declared already" in project.succeed("assets", "add", server.url("model.bin")).err
     # With an environment there, it is put into its place at once.
     server.serve("model.bin", b"newer")
     result = project.succeed("assets", "add", server.url("model.bin"))
@@ -69,9 +71,13 @@ def test_an_archive_of_this_machine(project: Project, tmp_path: Path) -> None:
 
 def test_git_is_thought_of(project: Project, server: Files) -> None:
     project.git("init", "--quiet")
+    ignored = project.root / ".gitignore"
+    ignored.write_text(".venv/")
     url = server.url("model.bin")
-    assert "/assets/model.bin is a line for .gitignore" in project.succeed("assets", "add", url).err
-    project.root.joinpath(".gitignore").write_text("/assets/\n")
+    assert "Added to .gitignore: /assets/model.bin" in project.succeed("assets", "add", url).err
+    assert ignored.read_text() == ".venv/\n/assets/model.bin\n"
+    assert ".gitignore" not in project.succeed("assets", "add", url).err
+    ignored.write_text("/assets/\n")
     assert ".gitignore" not in project.succeed("assets", "add", url).err
 
 
@@ -83,6 +89,13 @@ def test_git_is_thought_of(project: Project, server: Files) -> None:
         (["{url}", "--sha256", "0" * 64], 4, "not the declared"),
         (["{url}", "--path", "mine"], 2, "is there already"),
         (["{url}absent"], 3, "404"),
+        (["{url}", "--unpack"], 4, "cannot be unpacked"),
+        (["{url}", "--path", "a\tb"], 2, "must be a path"),
+        (["http://127.0.0.1:1/x y"], 2, "must be as in"),
+        (["http://token@127.0.0.1/x"], 2, "password"),
+        (["http://127.0.0.1:1/x?token=secret"], 4, "connection refused"),
+        (["http://[x/y?token=secret"], 2, ""),
+        (["file:model.bin"], 2, "names no file"),
         (["http://me:secret@127.0.0.1/x"], 2, "password"),
         (["https://example.org"], 2, "names no file"),
         (["nothing"], 2, "neither a URL nor a file"),
@@ -98,6 +111,46 @@ def test_what_is_refused_is_not_written(
     assert words in result.err
     assert "secret" not in result.text
     assert entries(project) == []
+
+
+def test_taken_out_again(project: Project, server: Files) -> None:
+    project.install()
+    url = server.url("model.bin")
+    for path in ("one", "two", "three"):
+        project.succeed("assets", "add", url, "--path", path)
+    assert "Removed two from envkit.toml" in project.succeed("assets", "remove", "./two").err
+    assert [one["path"] for one in entries(project)] == ["one", "three"]
+    assert not project.root.joinpath("two").exists()
+    result = project.envkit("assets", "remove", "two")
+    assert result.code == 2
+    assert "Declared: one, three" in result.err
+    for path in ("one", "three"):
+        project.succeed("assets", "remove", path)
+    assert entries(project) == []
+    assert project.install().err.startswith("Already up to date")
+
+
+def test_several_commands_at_once(project: Project, server: Files) -> None:
+    url = server.url("model.bin")
+    with ThreadPoolExecutor(4) as pool:
+        paths = [f"data/{number}" for number in range(8)]
+        list(pool.map(lambda path: project.succeed("assets", "add", url, "--path", path), paths))
+    assert sorted(one["path"] for one in entries(project)) == paths
+
+
+def test_no_token_is_shown(project: Project, server: Files) -> None:
+    url = f"{server.url('model.bin')}?token=secret"
+    said = [project.succeed("assets", "add", url, "--path", "x").text]
+    for command in (
+        ("config",),
+        ("config", "--json"),
+        ("assets", "list"),
+        ("assets", "list", "--json"),
+        ("install", "--dry-run", "--json"),
+        ("install",),
+    ):
+        said.append(project.envkit(*command).text)
+    assert "secret" not in "".join(said)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,21 @@ def test_what_goes_wrong_changes_nothing(
     declare(project, entry(server))
     project.install()
     assert project.installed() == {"alpha": "1.1"}
+
+
+def test_what_failed_once_is_not_forgotten(project: Project, server: Files) -> None:
+    declare(project, {**entry(server), "unpack": True})
+    for _ in range(2):
+        result = project.envkit("install")
+        assert result.code == 4, result.text
+        assert "cannot be unpacked" in result.err
+        assert not project.venv.exists()
+    declare(project, entry(server))
+    project.install()
+    shutil.rmtree(project.root / "data")
+    for notes in project.machine.store.glob("spares-v1/*/placed"):
+        notes.unlink()
+    assert f"+ {PLACE}" in project.install().err
 
 
 def test_two_for_one_place(project: Project, server: Files) -> None:

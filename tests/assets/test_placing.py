@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from envkit.assets.placing import Placed
 from envkit.assets.unpacking import unpack
 from envkit.declared import AssetConfig
 from envkit.environment import placed as notes
-from envkit.errors import IntegrityError, UsageError
+from envkit.errors import IntegrityError, MissingError, UsageError
 from envkit.store.layout import Store
 from tests.assets.test_transfer import sha256
 from tests.assets.test_unpacking import CONTENT, files, in_tar
@@ -176,6 +177,65 @@ def test_over_a_link_that_leads_outside(store: Store, root: Path, tmp_path: Path
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
+def test_nothing_outside_is_put_right_or_taken_away(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    one, two = asset(stored(store)), asset(archived(store), "data/one", unpack=True)
+    for each in (one, two):
+        placed(root).place(each)
+    outside = tmp_path / "elsewhere"
+    (root / "data").rename(outside)
+    (root / "data").symlink_to(outside)
+    before = files(outside)
+    for each in (one, two):
+        assert placed(root).state(each) == "changed"
+        assert list(placed(root).differences(each)) == [(each.path, "altered")]
+        with pytest.raises(UsageError, match="leads outside"):
+            placed(root).restore(each)
+        assert not placed(root).drop(each.path)
+    assert files(outside) == before
+
+
+def test_what_somebody_put_there_is_kept(store: Store, root: Path) -> None:
+    one, two = asset(stored(store)), asset(archived(store), "models/one", unpack=True)
+    for each in (one, two):
+        target = root / each.path
+        target.parent.mkdir(exist_ok=True)
+        target.mkdir()
+        (target / "thesis").write_text("mine")
+        assert placed(root).restore(each) == f"{each.path}.orig"
+        assert (root / f"{each.path}.orig" / "thesis").read_text() == "mine"
+        assert placed(root).state(each) == "there"
+    (root / one.path).unlink()
+    (root / one.path).write_text("mine")
+    assert placed(root).restore(one) == f"{one.path}.orig1"
+
+
+def test_a_folder_that_was_emptied_is_not_there(store: Store, root: Path) -> None:
+    one = asset(archived(store), "models/one", unpack=True)
+    placed(root).place(one)
+    placed(root).keep("settings")
+    shutil.rmtree(root / one.path)
+    (root / one.path).mkdir()
+    assert not notes.are_right(notes_of(root), str(root), "settings", True)
+
+
+def test_an_archive_that_has_gone_from_the_store(store: Store, root: Path) -> None:
+    one = asset(archived(store), "models/one", unpack=True)
+    placed(root).place(one)
+    (store.assets / one.sha256).unlink()
+    with pytest.raises(MissingError, match="the archive no more"):
+        list(placed(root).differences(one))
+    with pytest.raises(UsageError, match="nobody can tell"):
+        placed(root).place(asset(archived(store, {"other": b"x"}), "models/one", unpack=True))
+
+
+def test_a_long_name(store: Store, root: Path) -> None:
+    one = asset(stored(store), "x" * 255)
+    placed(root).place(one)
+    assert placed(root).state(one) == "there"
+
+
 def test_below_a_file(store: Store, root: Path) -> None:
     (root / "data").write_text("mine")
     with pytest.raises(UsageError, match="data is a file"):
@@ -191,24 +251,28 @@ def test_nothing_half_there(store: Store, root: Path) -> None:
 
 def test_what_a_killed_command_left(store: Store, root: Path) -> None:
     one = asset(archived(store), "models/one", unpack=True)
-    left = root / "models" / ".one.envkit-12345678"
+    mark = f".envkit-draft-{zlib.crc32(b'one'):08x}-"
+    left = root / "models" / f"{mark}12345678"
     left.joinpath("a").mkdir(parents=True)
+    mine = root / "models" / f"{mark}backup"
+    mine.write_text("mine")
     placed(root).place(one)
-    assert os.listdir(root / "models") == ["one"]
+    assert sorted(os.listdir(root / "models")) == [mine.name, "one"]
 
 
 def test_whether_all_is_right(store: Store, root: Path) -> None:
     one = asset(stored(store))
-    # Without notes there is nothing that could be wrong.
-    assert notes.are_right(notes_of(root), str(root), "settings")
+    # Without notes there is nothing that could be wrong, unless there should be some.
+    assert notes.are_right(notes_of(root), str(root), "settings", False)
+    assert not notes.are_right(notes_of(root), str(root), "settings", True)
     placed(root).place(one)
-    assert not notes.are_right(notes_of(root), str(root), "settings")
+    assert not notes.are_right(notes_of(root), str(root), "settings", True)
     placed(root).keep("settings")
     placed(root).keep("other settings that say the same of it")
-    assert notes.are_right(notes_of(root), str(root), "settings")
-    assert not notes.are_right(notes_of(root), str(root), "others")
+    assert notes.are_right(notes_of(root), str(root), "settings", True)
+    assert not notes.are_right(notes_of(root), str(root), "others", True)
     (root / one.path).unlink()
-    assert not notes.are_right(notes_of(root), str(root), "settings")
+    assert not notes.are_right(notes_of(root), str(root), "settings", True)
 
 
 @pytest.mark.parametrize(
@@ -220,5 +284,5 @@ def test_damaged_notes_are_none(store: Store, root: Path, text: str) -> None:
     placed(root).place(one)
     Path(notes_of(root)).write_text(text)
     assert placed(root).lacking([one]) == (one,)
-    assert not notes.are_right(notes_of(root), str(root), "x")
+    assert not notes.are_right(notes_of(root), str(root), "x", True)
     placed(root).place(one)

@@ -108,3 +108,25 @@ def test_a_name_that_comes_twice(tmp_path: Path, place: Path) -> None:
     in_tar(path, {"a": b"1", "a/b": b"2"})
     with pytest.raises(IntegrityError):
         unpack(path, place / "x", "archive")
+
+
+def test_a_tar_that_ends_in_a_zip(tmp_path: Path, place: Path) -> None:
+    last = in_zip(tmp_path / "weights.npz", {"arr_0.npy": b"x"}).read_bytes()
+    content = {"readme": b"x", "weights.npz": last}
+    unpack(in_tar(tmp_path / "archive", content, form=""), place, "archive")
+    assert files(place) == content
+
+
+def test_an_encrypted_one(tmp_path: Path, place: Path) -> None:
+    path = in_zip(tmp_path / "archive", {"secret": b"x"})
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="encrypted"):
+        unpack(path, place, "archive")
+
+
+def test_a_folder_with_a_colon(tmp_path: Path, place: Path) -> None:
+    unpack(in_tar(tmp_path / "archive", {"2024-01-01T10:00/x": b"1"}), place, "archive")
+    assert files(place) == {"2024-01-01T10:00/x": b"1"}

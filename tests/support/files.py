@@ -73,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     files: ClassVar[Mapping[str, Served]]
 
     def do_GET(self) -> None:
-        file = self.files.get(self.path.lstrip("/"))
+        file = self.files.get(self.path.partition("?")[0].lstrip("/"))
         if file is None:
             self.send_error(404)
             return
