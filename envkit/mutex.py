@@ -58,6 +58,21 @@ def try_hold(path: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def is_held(path: str) -> bool:
+    """Return whether somebody holds a file alone; others who look are not disturbed by it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Claims:
     """Claims of this process to some of many things, each of which one process has at a time.
 

@@ -54,6 +54,24 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def numbers() -> Iterator[int]:
+    """Yield the ids of all processes, where the kernel tells of them."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    yield from (int(name) for name in names if name.isdecimal())
+
+
+def environ(pid: int) -> bytes:
+    """Return the variables with which a process was started; none if they may not be seen."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def find(pid: int) -> Running | None:
     """Return a process; None if there is none of this id, or it may not be looked at."""
     try:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from envkit import refusals
+from envkit import procfs, refusals
 from envkit.errors import MissingError
 from envkit.foreground import missing
 
@@ -35,17 +35,33 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 _CHUNK = 1 << 16
 
+# The variable by which all that belongs to a service is known.
+MARK = "ENVKIT_SERVICE"
+
+# No process has descriptors with so high a number, unless somebody raised its limit.
+_MOST_DESCRIPTORS = 1 << 16
+
 
 class Supervised:
     """A program that runs."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
-        """Start it. What is inheritable, such as a lease, it inherits.
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        mark: str,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        """Start it.
 
         Args:
             command: the program and its arguments; no shell is involved.
             cwd: the folder to run in.
             env: its whole environment.
+            mark: what tells it, and all that it starts, from everything else.
+            inherited: the descriptors that it gets, such as those of a lease.
 
         Raises:
             MissingError: the program is not there.
@@ -57,18 +73,20 @@ class Supervised:
             self._popen = subprocess.Popen(
                 launch,
                 cwd=cwd,
-                env=dict(env),
+                env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 start_new_session=True,
-                close_fds=False,
+                pass_fds=tuple(inherited),
             )
         except OSError as error:
             if refusals.is_limit(error):
                 raise
             raise missing(command[0], error) from None
+
+        self._mark = mark
 
     @property
     def identity(self) -> str:
@@ -78,8 +96,10 @@ class Supervised:
     def chunks(self) -> Iterator[bytes]:
         """Yield what it prints, to its end; for one thread."""
         assert self._popen.stdout
-        while chunk := self._popen.stdout.read(_CHUNK):
-            yield chunk
+        # Where it is closed meanwhile, nothing more is wanted.
+        with contextlib.suppress(OSError, ValueError):
+            while chunk := self._popen.stdout.read(_CHUNK):
+                yield chunk
 
     def poll(self) -> int | None:
         """Return its exit code, minus the signal that ended it; None while it runs."""
@@ -94,6 +114,7 @@ class Supervised:
         """End it, and all that is left of what it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+        kill_marked(self._mark)
         self._popen.wait()
 
     def close(self) -> None:
@@ -101,6 +122,22 @@ class Supervised:
         self.kill()
         if self._popen.stdout:
             self._popen.stdout.close()
+
+
+def kill_marked(mark: str) -> int:
+    """End all processes of this user that have a mark; return how many there were.
+
+    Those in sessions of their own as well, which no signal to a group reaches. Source: proc(5),
+    /proc/PID/environ.
+    """
+    wanted = f"\0{MARK}={mark}\0".encode()
+    found = 0
+    for number in procfs.numbers():
+        if number != os.getpid() and wanted in b"\0" + procfs.environ(number):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(number, signal.SIGKILL)
+                found += 1
+    return found
 
 
 class Stops:
@@ -132,24 +169,32 @@ class Stops:
         self.count += 1
 
 
-def leave_behind(work: Callable[[], int]) -> int:
+def leave_behind(work: Callable[[], int], *, keep: Sequence[int] = ()) -> int:
     """Do some work in a fork of this process that outlives it, and return the fork's id.
 
     It has no terminal, and nothing that it prints is seen. No thread may be running.
+
+    Args:
+        work: the work; what it returns is the exit code.
+        keep: the descriptors that it needs; it gets no others.
     """
     process = os.fork()
     if process == 0:
-        _go(work)
+        _go(work, keep)
     return process
 
 
-def _go(work: Callable[[], int]) -> NoReturn:
+def _go(work: Callable[[], int], keep: Sequence[int]) -> NoReturn:
     code = 1
     try:
         os.setsid()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(nowhere, descriptor)
+        first = 3
+        for descriptor in (*sorted({one for one in keep if one > 2}), _MOST_DESCRIPTORS):
+            os.closerange(first, descriptor)
+            first = descriptor + 1
         code = work()
     finally:
         os._exit(code)

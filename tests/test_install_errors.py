@@ -261,8 +261,8 @@ def test_two_files_of_settings(project: Project) -> None:
         ('pyhton = "3.11"\n', "Did you mean python?"),
         (
             'colour = "red"\n',
-            "Known: cache_age, cache_size, compile, editable, gpu, groups, image, link, python, "
-            "store.",
+            "Known: assets, cache_age, cache_size, compile, editable, gpu, groups, image, link, "
+            "python, services, store.",
         ),
         ("python = 3.11\n", "envkit.toml: python: must be text"),
         ('groups = "dev"\n', "groups: must be a list, as in"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,38 +10,28 @@ from typing import NamedTuple
 
 import click
 
-from envkit import project, render, supervised
-from envkit.cli import running
+from envkit import project
+from envkit.cli import running, serving
 from envkit.cli.granting import Granting
-from envkit.cli.output import Output, coloured, mute
+from envkit.cli.output import Output
 from envkit.cli.services import (
-    answer_line,
     complete_names,
     ledger_of,
-    styled_prefix,
-    table,
 )
 from envkit.config import GpuOptions
 from envkit.declared import ServiceConfig
 from envkit.engines import endpoint
 from envkit.environment import stamp
-from envkit.errors import EXIT_DONE, EnvkitError, Interrupted, ToolError, UsageError
+from envkit.errors import UsageError
 from envkit.gpu.holders import Container, Holder
 from envkit.gpu.leases import Lease
 from envkit.locks import lock
 from envkit.project import Project
 from envkit.quantities import parse_seconds
-from envkit.services import kinds, ledger
-from envkit.services.ledger import Entry, Ledger
+from envkit.services import kinds
+from envkit.services.ledger import Ledger
 from envkit.services.service import Grant, Request, Service
-from envkit.services.supervisor import Planned, Supervisor
-from envkit.supervised import Stops
-
-# How often it is looked how far services that were left behind are, in seconds.
-_PERIOD = 0.1
-
-# So many lines of the log of one that did not start are shown.
-_LAST = 40
+from envkit.services.supervisor import Planned
 
 
 class _Options(NamedTuple):
@@ -94,10 +82,8 @@ def serve(
         running.ready_project(output)
     granted = [_granted(found, one, options, output) for one in planned]
     if detach:
-        return _leave_behind(granted, kept, output, as_json=as_json)
-    show = _Terminal(output, [config.name for config in chosen])
-    with Stops() as stops:
-        return Supervisor(granted, kept, show, lambda: stops.count + show.is_alone).run()
+        return serving.leave_behind(granted, kept, output, as_json=as_json)
+    return serving.attend(granted, kept, output)
 
 
 def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
@@ -192,8 +178,8 @@ def _granted(found: Project, planned: Planned, options: _Options, output: Output
         granted = granting.grant(holder)
         held = _Held(granted.lease, holder)
         numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
-        grant = Grant(granted.environ, granted.gpus)
-        return planned._replace(grant=grant, gpus=numbers, hand_on=held.hand_on, let_go=held.let_go)
+        grant = Grant(granted.environ, granted.gpus, descriptors=held.descriptors)
+        return planned._replace(grant=grant, gpus=numbers, take_over=held.note, let_go=held.let_go)
     label = os.urandom(8).hex()
     where = endpoint.find(os.environ)
     holder = holder._replace(container=Container(label, where.address))
@@ -206,7 +192,7 @@ def _granted(found: Project, planned: Planned, options: _Options, output: Output
     held = _Held(granted.lease, holder)
     numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
     grant = Grant(environ, granted.gpus, label if granted.lease else "")
-    return planned._replace(grant=grant, gpus=numbers, hand_on=held.note, let_go=held.let_go)
+    return planned._replace(grant=grant, gpus=numbers, take_over=held.note, let_go=held.let_go)
 
 
 class _Held:
@@ -221,152 +207,13 @@ class _Held:
         if self._lease:
             self._lease.rewrite(self._holder._replace(pid=os.getpid(), since=time.time()))
 
-    def hand_on(self) -> None:
-        """Let what is started next inherit it."""
-        self.note()
-        if self._lease:
-            self._lease.hand_on()
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those by which it is held."""
+        return self._lease.descriptors if self._lease else ()
 
     def let_go(self) -> None:
         """Let go of it, once."""
         if self._lease:
             self._lease.release()
         self._lease = None
-
-
-def _leave_behind(
-    planned: Sequence[Planned], kept: Ledger, output: Output, *, as_json: bool
-) -> int:
-    """Supervise services in a process of their own; return once all are ready."""
-    names = [one.config.name for one in planned]
-
-    reader, writer = os.pipe()
-
-    def work() -> int:
-        try:
-            with Stops() as stops:
-                return Supervisor(planned, kept, _Nobody(), lambda: stops.count).run()
-        except EnvkitError as error:
-            os.write(writer, pickle.dumps(error))
-            return error.exit_code
-
-    supervisor = supervised.leave_behind(work)
-    os.close(writer)
-    try:
-        entries = _awaited(supervisor, names, kept, output)
-    except Interrupted:
-        for name in names:
-            kept.request_stop(name)
-        os.waitpid(supervisor, 0)
-        raise
-    output.clear()
-    if entries is None:
-        with open(reader, "rb") as pipe:
-            said = pipe.read()
-        _show_last(names, kept, output)
-        raise _failure(said)
-    os.close(reader)
-    if as_json:
-        click.echo(render.as_json([one.document() for one in entries]))
-    else:
-        for line in (*table(entries), *_examples(entries)):
-            click.echo(line)
-        what = "They go" if len(entries) > 1 else "It goes"
-        output.say(f"{what} on: `envkit logs --follow`, `envkit stop`")
-    return EXIT_DONE
-
-
-def _awaited(
-    supervisor: int, names: Sequence[str], kept: Ledger, output: Output
-) -> list[Entry] | None:
-    """Return what is known of services, once all are ready; None if they are not going to be."""
-    begun = time.monotonic()
-    while True:
-        found = [one for name in names if (one := kept.read(name)) and one.supervisor == supervisor]
-        if len(found) == len(names) and all(one.state == "ready" for one in found):
-            return found
-        ended, _ = os.waitpid(supervisor, os.WNOHANG)
-        if ended:
-            return None
-        states = ", ".join(f"{one.name} is {one.state}" for one in found) or "Starting"
-        output.draw(f"{states}, {time.monotonic() - begun:.0f} s")
-        time.sleep(_PERIOD)
-
-
-def _show_last(names: Sequence[str], kept: Ledger, output: Output) -> None:
-    """Show what was last said by services that did not start."""
-    for name in names:
-        entry = kept.read(name)
-        if entry and entry.state == "failed":
-            for line in ledger.tail(kept.log(name), _LAST):
-                output.say(f"{name} | {coloured(line, allowed=False)}")
-
-
-def _failure(said: bytes) -> EnvkitError:
-    """Return the error of a supervisor that has ended before all was ready."""
-    try:
-        error: EnvkitError = pickle.loads(said)  # noqa: S301 -- of this process's own fork
-    except (EOFError, pickle.UnpicklingError):
-        return ToolError("The services were stopped before they were ready")
-    return error
-
-
-def _examples(entries: Sequence[Entry]) -> list[str]:
-    """Return a line for each service that says how it is asked for something."""
-    return [f"Try {one.name}:  {one.example}" for one in entries if one.example]
-
-
-class _Nobody:
-    """Nobody is there to see it."""
-
-    def line(self, name: str, text: str) -> None:
-        """See nothing."""
-
-    def changed(self, entry: Entry) -> None:
-        """See nothing."""
-
-    def ready(self, entries: Sequence[Entry]) -> None:
-        """See nothing."""
-
-
-class _Terminal:
-    """Who started the services sees them.
-
-    Attributes:
-        is_alone: whether nobody reads any more what is printed.
-    """
-
-    def __init__(self, output: Output, names: Sequence[str]) -> None:
-        self._output = output
-        width = max(map(len, names))
-        self._prefixes = {
-            name: styled_prefix(name, number, width) for number, name in enumerate(names)
-        }
-        self._are_ready = False
-        self.is_alone = False
-
-    def line(self, name: str, text: str) -> None:
-        """Show a line that a service has printed."""
-        if not self.is_alone:
-            try:
-                answer_line(self._prefixes[name], text)
-            except OSError:
-                mute(sys.stdout)
-                self.is_alone = True
-
-    def changed(self, entry: Entry) -> None:
-        """Show that a service is in another state."""
-        if entry.state == "failed" and self._are_ready:
-            self._output.warn(f"{entry.name} failed: {entry.reason}")
-        elif entry.state == "stopped":
-            self._output.say(f"{entry.name} {entry.reason or 'stopped'}")
-        elif entry.state == "stopping":
-            self._output.say(f"Stopping {entry.name}")
-        else:
-            self._output.detail(f"{entry.name} is {entry.state}")
-
-    def ready(self, entries: Sequence[Entry]) -> None:
-        """Show that all are ready, and how they are asked for something."""
-        self._are_ready = True
-        for line in (*table(entries), *_examples(entries)):
-            self._output.show(line)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -23,10 +22,10 @@ from envkit.errors import (
     UsageError,
 )
 from envkit.project import Project
-from envkit.quantities import age_text
-from envkit.services import ledger
-from envkit.services.ledger import Entry, Ledger
+from envkit.quantities import age_text, count
+from envkit.services.ledger import Entry, Followed, Ledger
 from envkit.store import layout
+from envkit.supervised import kill_marked
 
 _HEADINGS = ("name", "kind", "address", "state", "GPU", "since")
 
@@ -88,7 +87,10 @@ def stop(output: Output, names: tuple[str, ...]) -> int:
     for one in running:
         _await_end(one, kept, output, sum(limits.values()) + _MARGIN)
         ended = kept.read(one.name)
-        output.say(f"{one.name} {ended.reason if ended and ended.reason else 'stopped'}")
+        if ended and ended.state == "killed":
+            _clear_away(ended, kept, output)
+        else:
+            output.say(f"{one.name} {ended.reason if ended and ended.reason else 'stopped'}")
     for one in entries:
         if one.state == "killed":
             _clear_away(one, kept, output)
@@ -118,18 +120,22 @@ def logs(names: tuple[str, ...], follow: bool, lines: int) -> int:
         name: styled_prefix(name, number, width) if len(chosen) > 1 else ""
         for number, name in enumerate(chosen)
     }
-    followed = {name: _Followed(kept.log(name)) for name in chosen} if follow else {}
-    for name in chosen:
-        for line in ledger.tail(kept.log(name), lines):
+    followed = {name: Followed(kept.log(name)) for name in chosen}
+    for name, log in followed.items():
+        for line in log.last(lines):
             answer_line(prefixes[name], line)
     try:
-        _follow(followed, kept, prefixes)
+        if follow:
+            _follow(followed, kept, prefixes)
     except Interrupted:
         return EXIT_INTERRUPTED
+    finally:
+        for log in followed.values():
+            log.close()
     return EXIT_DONE
 
 
-def _follow(followed: dict[str, _Followed], kept: Ledger, prefixes: Mapping[str, str]) -> None:
+def _follow(followed: dict[str, Followed], kept: Ledger, prefixes: Mapping[str, str]) -> None:
     """Show what comes of logs, until their services have ended."""
     while followed:
         alive = [name for name in followed if kept.is_supervised(name)]
@@ -227,37 +233,21 @@ def _await_end(entry: Entry, kept: Ledger, output: Output, limit: float) -> None
 
 
 def _clear_away(entry: Entry, kept: Ledger, output: Output) -> None:
-    """Remove the container that a service whose supervisor was killed may have left."""
+    """End and remove what a service whose supervisor was killed may have left."""
     from envkit.engines.engine import Engine
     from envkit.engines.running import remove_strays
 
-    removed = 0
-    # Without an engine there is no container.
-    with suppress(EnvkitError), Engine(os.environ) as engine:
-        removed = remove_strays(engine, kept.label(entry.name))
-    kept.write(entry._replace(state="stopped", reason=""))
-    left = "; its container was still there, and is removed" if removed else ""
+    label = kept.label(entry.name)
+    left = (
+        f"; {count(ended, 'process', 'processes')} ended" if (ended := kill_marked(label)) else ""
+    )
+    try:
+        with Engine(os.environ) as engine:
+            if remove_strays(engine, label):
+                left = "; its container was still there, and is removed"
+    except EnvkitError as error:
+        if entry.process.startswith("container"):
+            output.warn(f"{entry.name} may have left its {entry.process}: {error.message}")
+            return
+    kept.write(entry._replace(state="stopped", reason="", process="", supervisor=0))
     output.say(f"{entry.name} was killed{left}")
-
-
-class _Followed:
-    """A log that is read on, also where another takes its place."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._place = path.stat().st_size if path.exists() else 0
-        self._inode = path.stat().st_ino if path.exists() else 0
-        self._rest = b""
-
-    def more(self) -> Iterator[str]:
-        """Yield the lines that have come."""
-        with suppress(FileNotFoundError):
-            status = self._path.stat()
-            if status.st_ino != self._inode or status.st_size < self._place:
-                self._inode, self._place = status.st_ino, 0
-            with self._path.open("rb") as file:
-                file.seek(self._place)
-                content = file.read()
-            self._place += len(content)
-            *lines, self._rest = (self._rest + content).split(b"\n")
-            yield from (line.decode("utf-8", "replace") for line in lines)

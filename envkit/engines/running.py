@@ -132,7 +132,9 @@ class Running:
     def _signal(self, number: str) -> None:
         import docker.errors
 
-        with contextlib.suppress(EnvkitError, docker.errors.APIError):
+        # One that has ended needs no signal; an engine that has stopped runs nothing.
+        what = self._engine.speaking.translated(f"stop {self._name!r}")
+        with contextlib.suppress(EnvkitError, docker.errors.APIError), what:
             self._engine.client.kill(self._name, number)
 
 

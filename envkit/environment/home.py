@@ -15,6 +15,9 @@ from envkit.store.layout import Store
 # The file of a project's folder in the store that has the project's own path in it.
 PROJECT = "project"
 
+# The folder in it of what is known of the project's services.
+SERVICES = "services"
+
 
 class Home:
     """The places of one project's environment.
@@ -45,7 +48,7 @@ class Home:
         self.context = f"{folder}/context"
         self.image = f"{folder}/image.json"
         self.placed = f"{folder}/{placed.NOTES}"
-        self.services = f"{folder}/services"
+        self.services = f"{folder}/{SERVICES}"
         self.rubbish = str(store.scratch)
         self.copies = os.stat(root).st_dev != os.stat(store.root).st_dev
         # An exchange needs both halves on one filesystem.

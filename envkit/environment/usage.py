@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from envkit import mutex
 from envkit.environment import placed, ready, stamp
 from envkit.environment import record as records
-from envkit.environment.home import PROJECT
+from envkit.environment.home import PROJECT, SERVICES
 from envkit.environment.record import Record
 from envkit.environment.tree import Layout, remove
 from envkit.store.layout import Store
@@ -35,8 +36,11 @@ class User(NamedTuple):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the project's folder is not there any more."""
-        return bool(self.root) and not os.path.isdir(self.root)
+        """Whether the project's folder is not there any more, and no service of it runs."""
+        if not self.root or os.path.isdir(self.root):
+            return False
+        # As one whose folder was moved while they run.
+        return not any(mutex.is_held(str(path)) for path in self.folder.glob(f"{SERVICES}/*.lock"))
 
 
 def users(store: Store) -> Iterator[User]:

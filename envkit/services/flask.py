@@ -29,6 +29,9 @@ _PORT = 8000
 _MODULE = "envkit_flask_application"
 _INNER_FOLDER = "/run/envkit"
 
+# This share of the time that it has to end is for taking those who are connected.
+_SHARE = 2 / 3
+
 # So many seconds more than it has to end are left to gunicorn.
 _MARGIN = 5
 
@@ -124,7 +127,7 @@ class FlaskService:
     @property
     def address(self) -> str:
         """Where it is reached."""
-        return f"{self.host}:{self.port}"
+        return f"{shown(self.host)}:{self.port}"
 
     @property
     def in_container(self) -> bool:
@@ -156,6 +159,7 @@ class FlaskService:
             return self._start_container(grant)
         environ = activation.environment(str(request.project.environment), grant.environ)
         self._failure.unlink(missing_ok=True)
+        inherited = [*grant.descriptors]
         if self._listener is None:
             words = ["flask", "run", "--debug", "--host", self.host, "--port", str(self.port)]
         else:
@@ -163,15 +167,17 @@ class FlaskService:
             (folder / f"{_MODULE}.py").write_text(_application(), encoding="utf-8")
             address = f"fd://{self._listener.descriptor}"
             words = self._gunicorn(str(folder), address, has_gpu=_sees_gpu(grant.environ))
-            self._listener.hand_on(inheritable=True)
+            inherited.append(self._listener.descriptor)
         # The interpreter is named, as a script's first line cannot name every path.
         python = f"{request.project.environment}/bin/python"
         environ = {**environ, **self._variables()}
-        running = Supervised([python, "-m", *words], cwd=request.project.root, env=environ)
-        if self._listener:
-            # Other services that are started have nothing to do with it.
-            self._listener.hand_on(inheritable=False)
-        return running
+        return Supervised(
+            [python, "-m", *words],
+            cwd=request.project.root,
+            env=environ,
+            mark=request.label,
+            inherited=inherited,
+        )
 
     def is_ready(self) -> bool:
         """Return whether it answers as it should."""
@@ -192,13 +198,14 @@ class FlaskService:
         """
         begun = time.monotonic()
         if self._listener and self._was_ready:
-            self._listener.empty(within, lambda: running.poll() is None)
-        left = max(0.0, within - (time.monotonic() - begun))
-        try:
-            return end(running, left)
-        finally:
-            if self._listener:
-                self._listener.close()
+            # Those who are connected and ask nothing leave time for those who do.
+            self._listener.empty(within * _SHARE, lambda: running.poll() is None)
+        return end(running, max(0.0, within - (time.monotonic() - begun)))
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._listener:
+            self._listener.close()
 
     def example(self) -> str:
         """Return a command that asks it for something."""

@@ -12,13 +12,17 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, get_args
 
 from envkit import mutex
 from envkit.store.layout import write_whole
 
 State = Literal["starting", "ready", "stopping", "stopped", "failed", "killed"]
+
+# A line has about so many bytes at most; longer ones make the last lines fewer.
+_USUAL = 2000
 
 # A log of more bytes than this is put aside, in the place of the one before.
 _LARGE = 10_000_000
@@ -56,6 +60,17 @@ class Entry(NamedTuple):
         values = self._asdict()
         unknown = ("address", "since", "process", "supervisor", "reason", "example")
         return {**values, **{key: values[key] or None for key in unknown}}
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every value is of the kind that it should be, and none more than a line."""
+        texts = (self.name, self.kind, self.address, self.process, self.reason, self.example)
+        return (
+            all(isinstance(one, str) for one in texts)
+            and self.state in get_args(State)
+            and all(isinstance(one, int) for one in (*self.gpus, self.supervisor))
+            and isinstance(self.since, (int, float))
+        )
 
     @property
     def is_running(self) -> bool:
@@ -101,24 +116,27 @@ class Ledger:
 
     def is_supervised(self, name: str) -> bool:
         """Return whether a process lives that supervises a service."""
-        if not (self._folder / f"{name}.lock").exists():
-            return False
-        with self.supervising(name) as alone:
-            return not alone
+        return mutex.is_held(str(self._folder / f"{name}.lock"))
 
     def read(self, name: str) -> Entry | None:
-        """Return what is known of a service; None if nothing is."""
+        """Return what is known of a service; None if nothing is, or nothing that makes sense."""
         try:
-            found: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
+            found: Any = json.loads((self._folder / f"{name}.json").read_bytes())
             entry = Entry(**{**found, "gpus": tuple(found["gpus"])})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if entry.name != name or not entry.is_sound:
             return None
         if entry.is_running and not self.is_supervised(name):
-            return entry._replace(state="killed", process="", reason="its supervisor was killed")
+            return entry._replace(state="killed", reason="its supervisor was killed")
         return entry
 
     def write(self, entry: Entry) -> None:
-        """Write what is known of a service, by whom supervises it."""
+        """Write what is known of a service, by whom supervises it.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._folder / f"{entry.name}.json", json.dumps(entry._asdict()))
 
@@ -134,43 +152,92 @@ class Ledger:
         """Forget what was wanted of, and printed by, a service that is about to be started."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / f"{name}.stop").unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.replace(self.log(name), f"{self.log(name)}.1")
-        self.log(name).touch()
 
 
 class Log:
-    """The log of a service, while it is written."""
+    """The log of a service, while it is written; the service is worth more than it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("ab")
+        self._file: FileIO | None = None
+        self._open()
 
     def write(self, line: bytes) -> None:
-        """Write a line; where the disk refuses, the service is worth more than its log."""
+        """Write a line; where the disk refuses, nothing is written."""
+        if self._file is None:
+            return
         with contextlib.suppress(OSError):
             self._file.write(line + b"\n")
-            self._file.flush()
             if self._file.tell() > _LARGE:
-                self._file.close()
-                os.replace(self._path, f"{self._path}.1")
-                self._file = self._path.open("ab")
+                self.close()
+                with contextlib.suppress(OSError):
+                    os.replace(self._path, f"{self._path}.1")
+                self._open()
 
     def close(self) -> None:
         """Close it."""
-        self._file.close()
+        if self._file:
+            self._file.close()
+        self._file = None
+
+    def _open(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file = self._path.open("ab", buffering=0)
 
 
-def tail(path: Path, lines: int) -> Sequence[str]:
-    """Return the last lines of a log, as text; none if there is none."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - lines * 2000))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return []
-    return text.splitlines()[-lines:] if lines else []
+class Followed:
+    """A log that is read, and read on where another file takes its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._rest = b""
+
+    def last(self, lines: int) -> Sequence[str]:
+        """Return the last lines that there are, as text; what comes is read from there on."""
+        if not self._opened():
+            return []
+        assert self._file
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(0, size - lines * _USUAL))
+        found = list(self._read())
+        return found[-lines:] if lines else []
+
+    def more(self) -> Iterator[str]:
+        """Yield the lines that have come."""
+        yield from self._read()
+        if self._file is None or self._has_been_replaced():
+            # What the one before got last is read first.
+            yield from self._read()
+            self.close()
+            if self._opened():
+                yield from self._read()
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file:
+            self._file.close()
+        self._file = None
+
+    def _read(self) -> Iterator[str]:
+        if self._file is None:
+            return
+        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in lines)
+
+    def _opened(self) -> bool:
+        with contextlib.suppress(OSError):
+            self._file = self._path.open("rb")
+        return self._file is not None
+
+    def _has_been_replaced(self) -> bool:
+        assert self._file
+        try:
+            return self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino
+        except OSError:
+            return False
 
 
 def now() -> float:

@@ -10,9 +10,9 @@ TCP_INFO, of which `tcpi_unacked` counts who waits where somebody listens.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
-import os
 import socket
 import struct
 import sys
@@ -76,10 +76,6 @@ class Listener:
         """The number by which a program has it that inherits it."""
         return self._socket.fileno()
 
-    def hand_on(self, *, inheritable: bool) -> None:
-        """Let programs inherit it, or no longer."""
-        os.set_inheritable(self.descriptor, inheritable)
-
     def empty(self, within: float, is_served: Callable[[], bool]) -> bool:
         """Let nobody in any more, and wait until all who are have been taken by the server.
 
@@ -101,7 +97,9 @@ class Listener:
         return True
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, whoever has inherited the socket and lives on."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _close_door(self) -> bool:

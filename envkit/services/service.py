@@ -77,11 +77,13 @@ class Grant(NamedTuple):
         environ: its variables; those of a container are beside the image's.
         gpus: the GPUs that it may see.
         label: the label by which the container is known that has them on lease; empty for none.
+        descriptors: those by which they are on lease, which its program inherits.
     """
 
     environ: Mapping[str, str]
     gpus: tuple[Gpu, ...] = ()
     label: str = ""
+    descriptors: tuple[int, ...] = ()
 
 
 class Service(Protocol):
@@ -130,6 +132,9 @@ class Service(Protocol):
             How it ended, in a few words.
         """
 
+    def close(self) -> None:
+        """Let go of what it has taken of this machine; it has ended, however that came about."""
+
     def example(self) -> str:
         """Return a command that asks it for something, to be typed into a shell; may be empty."""
 
@@ -158,19 +163,20 @@ def end(running: Running, within: float) -> str:
     return "killed, as it did not stop in time"
 
 
-def ask(host: str, port: int, path: str) -> tuple[int, bytes]:
+def ask(host: str, port: int, path: str, *, most: int = 0) -> tuple[int, bytes]:
     """Return the status and the content of an HTTP server's answer; 0 and nothing if there is none.
 
     Args:
         host: the address on which it listens.
         port: its port.
         path: what is asked for.
+        most: how many bytes of the content are wanted; an answer can be without end.
     """
     connection = http.client.HTTPConnection(reached(host), port, timeout=_PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(most) if most else b""
     except (OSError, http.client.HTTPException):
         return 0, b""
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -43,7 +44,7 @@ class Planned(NamedTuple):
         service: its plan.
         grant: what it gets to run with.
         gpus: the numbers of its GPUs, as nvidia-smi has them.
-        hand_on: lets it inherit its lease, before it is started.
+        take_over: writes down that this process has its lease, before it is started.
         let_go: lets go of its lease, as far as this process is concerned.
     """
 
@@ -51,7 +52,7 @@ class Planned(NamedTuple):
     service: Service
     grant: Grant
     gpus: tuple[int, ...] = ()
-    hand_on: Callable[[], None] = lambda: None
+    take_over: Callable[[], None] = lambda: None
     let_go: Callable[[], None] = lambda: None
 
 
@@ -101,7 +102,7 @@ class Supervisor:
         """
         try:
             for planned in self._planned:
-                self._hold(planned.config.name)
+                self._hold(planned)
             for planned in self._planned:
                 planned.service.prepare()
             for planned in self._planned:
@@ -121,13 +122,20 @@ class Supervisor:
             return EXIT_TOOL
         return EXIT_DONE if self._were_ready else EXIT_INTERRUPTED
 
-    def _hold(self, name: str) -> None:
+    def _hold(self, planned: Planned) -> None:
         """Hold a service, which another command may be looking at for an instant."""
+        name = planned.config.name
         if not wait_for(lambda: self._is_held(name), _GLANCE):
             raise UsageError(
                 f"{name} is running already", f"`envkit services` shows it; `envkit stop {name}`."
             )
         self._ledger.begin(name)
+        self._note(planned, "starting")
+
+    def _note(self, planned: Planned, state: State) -> None:
+        """Write down how one is that has not been started."""
+        name, kind = planned.config.name, planned.config.kind
+        self._ledger.write(Entry(name, kind, state=state, since=now(), supervisor=os.getpid()))
 
     def _is_held(self, name: str) -> bool:
         with ExitStack() as attempt:
@@ -142,7 +150,7 @@ class Supervisor:
         one = _Attended(planned, self._ledger)
         self._attended.append(one)
         self._change(one, "starting")
-        planned.hand_on()
+        planned.take_over()
         try:
             one.start(self._lines)
         except EnvkitError as error:
@@ -199,9 +207,23 @@ class Supervisor:
             self._end(one, "failed", _with(f"it was not ready within {seconds} s", one))
 
     def _stop_all(self) -> None:
+        """Stop whatever runs; what goes wrong with one keeps none of the others from it."""
+        failures: list[BaseException] = []
         for one in reversed(self._attended):
             if one.is_running:
-                self._stop(one)
+                try:
+                    self._stop(one)
+                except BaseException as error:
+                    failures.append(error)
+                    self._let_go(one)
+        started = {one.name for one in self._attended}
+        for planned in self._planned:
+            planned.service.close()
+            if planned.config.name in self._holds and planned.config.name not in started:
+                with contextlib.suppress(OSError):
+                    self._note(planned, "stopped")
+        if failures:
+            raise failures[0]
 
     def _stop(self, one: _Attended) -> None:
         """Stop a service, reading what all of them print meanwhile."""
@@ -216,14 +238,15 @@ class Supervisor:
                 said.append(one.planned.service.stop(one.running, seconds))
             except EnvkitError as error:
                 said.append(error.message)
+            except Exception as error:
+                said.append(f"{type(error).__name__}: {error}")
 
         if one.running:
             stopping = threading.Thread(target=work, daemon=True)
-            before = self._stops()
             stopping.start()
             while stopping.is_alive():
                 self._drain()
-                if self._stops() > max(before, 1):
+                if self._stops() > 1:
                     # Whoever asks twice does not want to wait.
                     one.running.kill()
             stopping.join()
@@ -232,15 +255,22 @@ class Supervisor:
 
     def _end(self, one: _Attended, state: State, reason: str) -> None:
         if one.running:
-            one.running.close()
+            one.running.kill()
         until = time.monotonic() + _LAST_WORDS
         while one.is_read and time.monotonic() < until:
             self._drain()
         self._drain(wait=False)
-        one.planned.let_go()
+        self._let_go(one)
         self._change(one, state, reason)
         # It can be started again while others go on.
         self._holds[one.name].close()
+
+    def _let_go(self, one: _Attended) -> None:
+        """Let nothing be left of a service."""
+        if one.running:
+            one.running.close()
+        one.planned.service.close()
+        one.planned.let_go()
 
     def _drain(self, *, wait: bool = True) -> None:
         """Write and show what was printed; wait a little if nothing was."""
@@ -332,7 +362,12 @@ class _Attended:
         )
         if not self.entry.is_running:
             self.entry = self.entry._replace(process="", supervisor=0)
-        self._ledger.write(self.entry)
+        try:
+            self._ledger.write(self.entry)
+        except OSError:
+            # A service is stopped whether or not that can be written down.
+            if state in ("starting", "ready"):
+                raise
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from envkit.gpu import containers
 from envkit.services import saved_models
 from envkit.services.listening import refuse_taken
 from envkit.services.saved_models import Model
-from envkit.services.service import Grant, Request, Running, ask, wait_for
+from envkit.services.service import Grant, Request, Running, ask, reached, shown, wait_for
 from envkit.store.layout import write_whole
 
 # The server's ports, as its documentation has them.
@@ -40,6 +40,9 @@ _MODEL_FILE, _BATCHING_FILE = "models.config", "batching.config"
 
 # How often the server reads its model config file, in seconds.
 _POLL = 1
+
+# No answer about a model has so many bytes.
+_MOST = 1 << 20
 
 # What an image's tag ends in that has CUDA.
 _GPU = "-gpu"
@@ -156,7 +159,7 @@ class ServingService:
     @property
     def address(self) -> str:
         """Where its REST API is reached."""
-        return f"{self._request.config.host}:{self.port}"
+        return f"{shown(self._request.config.host)}:{self.port}"
 
     @property
     def in_container(self) -> bool:
@@ -240,12 +243,16 @@ class ServingService:
         how = "drained, then killed" if drained else "killed before it was drained"
         return f"{how}, as TensorFlow Serving ignores SIGTERM"
 
+    def close(self) -> None:
+        """Let go of nothing: the container has its ports."""
+
     def example(self) -> str:
         """Return a command that asks the first model for a prediction."""
         model = self._settings.models[0]
         status, metadata = self._ask(f"/v1/models/{model.name}/metadata")
         body = saved_models.example(metadata) if status == http.client.OK else None
-        url = f"http://{self.address}/v1/models/{model.name}"
+        host = shown(reached(self._request.config.host))
+        url = f"http://{host}:{self.port}/v1/models/{model.name}"
         if body is None:
             return f"curl {shlex.quote(url)}"
         return f"curl -d {shlex.quote(json.dumps(body))} {shlex.quote(f'{url}:predict')}"
@@ -314,7 +321,7 @@ class ServingService:
 
     def _ask(self, path: str) -> tuple[int, Any]:
         """Return the status and the document of an answer; 0 and nothing if there is none."""
-        status, content = ask(self._request.config.host, self.port, path)
+        status, content = ask(self._request.config.host, self.port, path, most=_MOST)
         try:
             return status, json.loads(content or b"{}")
         except ValueError:

@@ -311,9 +311,14 @@ def write_whole(path: Path, text: str) -> None:
         OSError: the disk refuses.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with refusals.naming(draft):
-        draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        with refusals.naming(draft):
+            draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def remove_tree(folder: str | Path) -> None:

@@ -1,13 +1,18 @@
 """Flask applications that cannot be served, or not any more: what is said, and what is left."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Sequence
 
 import pytest
 
-from tests.support.projects import Project
-from tests.support.serving import APP, Serving, declare, get, left, state, write
+from tests.support.projects import Project, Result
+from tests.support.serving import APP, Serving, declare, free_port, get, left, state, write
 from tests.support.waiting import wait
 
 pytestmark = pytest.mark.network
@@ -175,3 +180,120 @@ def test_settings_that_change_nothing_of_the_environment_are_no_reason_to_warn(
     assert result.err == ""
     web.root.joinpath("requirements.txt").write_text("")
     assert "run `envkit install`" in web.envkit("run", "--", "true").err
+
+
+def test_the_terminal_that_is_held_holds_no_service(web: Project, port: int) -> None:
+    """As by Ctrl-S, or a pager that waits for its user: nobody reads what is printed."""
+    write(
+        web,
+        app=APP + "\n@app.get('/flood')\ndef flood():\n    print('x' * 500_000)\n    return ''\n",
+    )
+    with Serving(web) as serving:
+        serving.until_ready("web")
+        for _ in range(4):
+            assert get(port, "/flood") == (200, "")
+        assert get(port) == (200, "hello")
+        os.killpg(serving.process.pid, signal.SIGINT)
+        wait(lambda: state(web, "web") == "stopped", "it is stopped")
+        assert serving.ended() == 0
+    assert left(web) == []
+
+
+def test_an_answer_without_end(served: Project, port: int) -> None:
+    declare(served, {"web": ['kind = "flask"', f"port = {port}"]})
+    write(
+        served,
+        app=(
+            "import itertools, time\nfrom flask import Flask\napp = Flask(__name__)\n"
+            "@app.get('/')\ndef index():\n"
+            "    return (time.sleep(0.2) or 'x' for _ in itertools.count())\n"
+        ),
+    )
+    with Serving(served) as serving:
+        serving.until_ready("web")
+        assert serving.stop() == 0
+
+
+def test_one_that_failed_can_be_started_while_others_go_on(served: Project) -> None:
+    ports = {name: free_port() for name in ("one", "two")}
+    declare(served, {name: ['kind = "flask"', f"port = {port}"] for name, port in ports.items()})
+    write(served, app=APP)
+    served.succeed("serve", "--detach")
+    get(ports["one"], "/crash")
+    wait(lambda: state(served, "one") == "failed", "it has ended")
+    assert get(ports["one"]) == (0, "ConnectionRefusedError")
+    served.succeed("serve", "one", "--detach")
+    assert get(ports["one"]) == (200, "hello")
+    served.succeed("stop")
+    assert left(served) == []
+
+
+def test_helpers_in_sessions_of_their_own_are_ended(served: Project, port: int) -> None:
+    declare(served, {"web": ['kind = "flask"', f"port = {port}"]})
+    helper = "import subprocess\nsubprocess.Popen(['sleep', '311'], start_new_session=True)\n"
+    write(served, app=helper + APP)
+    served.succeed("serve", "--detach")
+    assert get(port) == (200, "hello")
+    served.succeed("stop")
+    assert left(served) == []
+    assert get(port) == (0, "ConnectionRefusedError")
+
+
+def test_a_request_goes_on_when_the_supervisor_is_killed(web: Project, port: int) -> None:
+    with Serving(web) as serving:
+        serving.until_ready("web")
+        slow = threading.Thread(target=get, args=(port, "/slow/60"))
+        slow.start()
+        time.sleep(0.5)
+        serving.process.kill()
+        serving.ended()
+    assert "web was killed" in web.succeed("stop").err
+    assert left(web) == []
+    slow.join()
+
+
+def test_one_of_several_is_stopped_while_another_starts(served: Project) -> None:
+    ports = {name: free_port() for name in ("one", "two")}
+    tables = {name: ['kind = "flask"', f"port = {port}"] for name, port in ports.items()}
+    tables["two"] += ['app = "slow_one:app"']
+    declare(served, tables)
+    write(served, app=APP, slow_one=f"import time\ntime.sleep(6)\n{APP}")
+    found: list[Result] = []
+    starting = threading.Thread(
+        target=lambda: found.append(served.envkit("serve", "--detach", "--json"))
+    )
+    starting.start()
+    wait(lambda: state(served, "one") == "ready", "one is ready")
+    served.succeed("stop", "one")
+    starting.join(60)
+    assert [(one["name"], one["state"]) for one in found[0].json] == [
+        ("one", "stopped"),
+        ("two", "ready"),
+    ]
+    served.succeed("stop")
+
+
+def test_the_caller_s_own_files_are_not_inherited(web: Project, port: int) -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    command = [sys.executable, "-m", "envkit", "serve", "--detach"]
+    subprocess.run(
+        command, cwd=web.root, env=web.machine.environ, pass_fds=[writer], check=True, timeout=60
+    )
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert pipe.read() == b""  # there would be no end of it
+    assert get(port) == (200, "hello")
+    web.succeed("stop")
+
+
+def test_an_address_of_the_newer_protocol(served: Project, port: int) -> None:
+    declare(served, {"web": ['kind = "flask"', f"port = {port}", 'host = "::1"']})
+    write(served, app=APP)
+    (found,) = served.succeed("serve", "--detach", "--json").json
+    assert found["address"] == f"[::1]:{port}"
+    typed = subprocess.run(
+        ["/bin/sh", "-c", found["example"]], capture_output=True, check=True, timeout=60
+    )
+    assert typed.stdout == b"hello"
+    served.succeed("stop")

@@ -10,7 +10,7 @@ import pytest
 from envkit import declared
 from envkit.errors import EXIT_DONE, EXIT_TOOL, ToolError, UsageError
 from envkit.services import ledger as ledgers
-from envkit.services.ledger import Entry, Ledger, Log
+from envkit.services.ledger import Entry, Followed, Ledger, Log
 from envkit.services.service import Grant, Running
 from envkit.services.supervisor import Planned, Supervisor
 from envkit.tables import Layer, Table
@@ -204,7 +204,7 @@ def test_nobody_supervises_twice(desk: Desk) -> None:
             Supervisor([_planned(0, two, {})], desk.ledger, Seen(), lambda: 0).run()
 
     assert desk.run(one, then=again) == EXIT_DONE
-    assert two.calls == []
+    assert "start" not in two.calls
 
 
 def test_what_is_printed_is_kept_line_by_line(desk: Desk) -> None:
@@ -274,10 +274,53 @@ def test_a_log_that_grows(desk: Desk, tmp_path: Path, monkeypatch: pytest.Monkey
     log.close()
     assert (tmp_path / "x.log").stat().st_size <= 1100
     assert (tmp_path / "x.log.1").exists()
-    assert ledgers.tail(tmp_path / "absent", 3) == []
+    assert Followed(tmp_path / "absent").last(3) == []
     log = Log(tmp_path / "y.log")
     for number in range(5):
         log.write(b"%d" % number)
     log.close()
-    assert list(ledgers.tail(tmp_path / "y.log", 2)) == ["3", "4"]
+    followed = Followed(tmp_path / "y.log")
+    assert followed.last(2) == ["3", "4"]
+    followed.close()
     assert desk.ledger.names() == []
+
+
+def test_a_log_that_is_followed_over_its_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "_LARGE", 1000)
+    log, followed = Log(tmp_path / "x.log"), Followed(tmp_path / "x.log")
+    assert followed.last(10) == []
+    seen: list[str] = []
+    for number in range(200):
+        log.write(b"%d" % number)
+        if number % 7 == 0:
+            seen += followed.more()
+    seen += followed.more()
+    assert seen == [str(number) for number in range(200)]
+    # A log that somebody removes does not end the service that writes it.
+    (tmp_path / "x.log").unlink()
+    for number in range(400):
+        log.write(b"%d" % number)
+    log.close()
+    followed.close()
+
+
+def test_who_looks_does_not_disturb_who_looks(desk: Desk) -> None:
+    desk.ledger.write(Entry("x", "flask", state="ready"))
+    with desk.ledger.supervising("x"):
+        pass
+    states: set[str] = set()
+
+    def look() -> None:
+        for _ in range(2000):
+            found = desk.ledger.read("x")
+            assert found
+            states.add(found.state)
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for one in lookers:
+        one.start()
+    for one in lookers:
+        one.join()
+    assert states == {"killed"}
