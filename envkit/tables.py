@@ -157,7 +157,7 @@ class Table:
 
     def text(self, key: str) -> str | None:
         """Return a text that is not empty; None if nothing is said."""
-        text: str | None = self.value(key, "must be text, in quotes", _is_text)
+        text: str | None = self.value(key, "must be text, in quotes, and not empty", _is_text)
         return text
 
     def matching(self, key: str, pattern: str, complaint: str) -> str | None:
@@ -203,14 +203,15 @@ class Table:
 
     def quantity(self, key: str, parse: Callable[[str], int], default: str) -> str:
         """Return a text that can be parsed."""
-        value = self.text(key)
+        kind = f'must be text with a unit, in quotes, as in "{default}"'
+        value = self.value(key, kind, _is_text)
         if value is None:
             return default
         try:
             parse(value)
         except UsageError as error:
             raise UsageError(f"{self.source(key)}: {error.message}") from None
-        return value
+        return str(value)
 
     def flag(self, key: str) -> bool | None:
         """Return whether something is to be; None if nothing is said."""

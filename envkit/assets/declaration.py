@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -126,7 +127,8 @@ def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
         added = tomlkit.table()
         added.update(values)
         entries.append(added)
-        return tomlkit.dumps(document)
+        # Tables are easier to tell apart with an empty line between them.
+        return re.sub(r"(?<!\n)\n(?=\[\[(?:.*\.)?assets\]\])", "\n\n", tomlkit.dumps(document))
     # Tables that follow one another can be written at the end, whatever stands before.
     name = ".".join((*below, "assets"))
     lines = [

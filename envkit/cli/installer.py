@@ -99,7 +99,10 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
     took = seconds_text(time.monotonic() - started)
     has = count(outcome.distributions, "distribution")
     has += f", Python {plan.interpreter.version}"
-    if not outcome.touched and not outcome.files.placed:
+    moved = outcome.files
+    if moved.placed:
+        has += f", {count(len(moved.placed), 'large file')} put into place"
+    if not (outcome.touched or moved.placed or moved.dropped):
         output.say(f"Already up to date: {has}")
     else:
         output.say(f"Installed in {took}: {has}, {outcome.fetched} fetched")

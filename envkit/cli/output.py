@@ -15,6 +15,9 @@ from envkit.changes import Change
 # ECMA-48, "select graphic rendition".
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
+# After so many seconds a rate tells how long the rest will take.
+_TELLING = 1.0
+
 # More changes than this are summed up, unless more is asked for.
 _FEW = 15
 
@@ -129,10 +132,11 @@ class Meter:
         self._drawn = now
         rate = came / max(now - started, 0.001)
         of = f" of {quantities.bytes_text(expected)}" if expected > fetched else ""
-        text = f"{self._label} {done}/{total}  {quantities.bytes_text(fetched)}{of}"
-        text += f"  {quantities.bytes_text(rate)}/s"
-        if rate and expected > fetched:
-            text += f"  about {quantities.whole_seconds_text((expected - fetched) / rate)} left"
+        several = f" {done}/{total}" if total > 1 else ""
+        text = f"{self._label}{several} {quantities.bytes_text(fetched)}{of}"
+        text += f", {quantities.bytes_text(rate)}/s"
+        if rate and expected > fetched and now - started > _TELLING:
+            text += f", {quantities.whole_seconds_text((expected - fetched) / rate)} left"
         self._output.draw(text)
 
     def update_bytes(self, *, done: int, total: int) -> None:

@@ -22,7 +22,7 @@ def plan(request: Request) -> Service:
     config = request.config
     if config.kind not in KINDS:
         known = ", ".join(KINDS)
-        raise UsageError(f"services.{config.name}.kind: {config.kind!r} is not one of {known}")
+        raise UsageError(f"{config.own.source('kind')}: {config.kind!r} is not one of {known}")
     module: Any = importlib.import_module(f"envkit.services.{KINDS[config.kind]}")
     service: Service = module.plan(request)
     return service

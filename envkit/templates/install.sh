@@ -421,8 +421,8 @@ except ImportError:
     from pip._vendor import tomli as tomllib  # what there is for a Python before 3.11
 '
 bring_files='
-import errno, hashlib, http.client, json, os, shutil, sys, tarfile, time, zipfile
-import urllib.error, urllib.request
+import base64, errno, hashlib, http.client, json, netrc, os, re, shutil, sys, tarfile, time
+import urllib.error, urllib.parse, urllib.request, zipfile
 
 def fail(code, *lines):
     for line in lines:
@@ -443,13 +443,14 @@ def state(path):
         status = os.lstat(path)
     except OSError:
         return None
-    kept = (status.st_ino,) if os.path.isdir(path) else (status.st_size, status.st_mtime_ns)
-    return " ".join(map(str, kept))
+    if os.path.isdir(path):
+        return " ".join([str(status.st_ino), *sorted(os.listdir(path))])
+    return "%d %d" % (status.st_size, status.st_mtime_ns)
 
 def sha256(path):
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
+        for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -461,7 +462,7 @@ def is_there(path, asset):
         return False
     if os.path.isfile(path) and not asset.get("unpack") and sha256(path) == asset["sha256"]:
         return True
-    if not (known and known[1] == state(path) and not os.path.isdir(path)):
+    if not (known and known[1] == state(path)):
         refuse(path)
     return False
 
@@ -476,20 +477,44 @@ def contents(folder):
 def size_of(path):
     return os.path.getsize(path) if os.path.exists(path) else 0
 
+def authorization(url):
+    try:
+        found = netrc.netrc().authenticators(urllib.parse.urlsplit(url).hostname or "")
+    except (OSError, ValueError, netrc.NetrcParseError):
+        return {}
+    if not (found and url.startswith("http")):
+        return {}
+    pair = "%s:%s" % (found[0], found[2])
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+def copy(answer, file, have, total):
+    shown = 0
+    for chunk in iter(lambda: answer.read(1 << 16), b""):
+        file.write(chunk)
+        have += len(chunk)
+        if sys.stdout.isatty() and time.monotonic() - shown > 0.2:
+            shown = time.monotonic()
+            of = " of %.1f" % (total / 1e6) if total else ""
+            print("\r  %.1f%s MB " % (have / 1e6, of), end="", flush=True)
+    if shown:
+        print("\r" + " " * 40 + "\r", end="", flush=True)
+
 def fetch(url, part):
     have = size_of(part) if url.startswith("http") else 0
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity", **authorization(url)}
     if have:
         headers["Range"] = "bytes=%d-" % have
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         goes_on = have and answer.status == 206
         said = answer.headers.get("Content-Length")
+        length = int(said) if said and re.fullmatch("[0-9]{1,18}", said) else 0
+        have = have if goes_on else 0
         with open(part, "ab" if goes_on else "wb") as file:
-            shutil.copyfileobj(answer, file, 1 << 16)
-        come = size_of(part) - (have if goes_on else 0)
-        if said and come < int(said):
-            raise http.client.IncompleteRead(b"", int(said) - come)
+            copy(answer, file, have, have + length if length else 0)
+        come = size_of(part) - have
+        if come < length:
+            raise http.client.IncompleteRead(b"", length - come)
 
 def bring(url, part):
     shown = url.partition("?")[0]
@@ -520,7 +545,9 @@ def bring(url, part):
         time.sleep(pauses.pop(0))
 
 def members(archive):
-    if zipfile.is_zipfile(archive):
+    with open(archive, "rb") as file:
+        is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
+    if is_zip:
         with zipfile.ZipFile(archive) as found:
             for one in found.infolist():
                 mode = one.external_attr >> 16
@@ -529,13 +556,14 @@ def members(archive):
     else:
         with tarfile.open(archive) as found:
             for one in found:
-                yield one.name, one.isreg() or one.isdir(), found.extractfile(one), one.mode
+                content = found.extractfile(one) if one.isreg() else None
+                yield one.name, one.isreg() or one.isdir(), content, one.mode
 
 def unpack(archive, folder, title):
     os.makedirs(folder)
     for name, plain, content, mode in members(archive):
         parts = [part for part in name.replace(chr(92), "/").split("/") if part not in ("", ".")]
-        if not plain or name.startswith("/") or ".." in parts or ":" in (parts or [""])[0]:
+        if not plain or name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
             fail(4, "%s: %r leads outside, or is neither a file nor a folder." % (title, name))
         target = os.path.join(folder, *parts)
         os.makedirs(os.path.dirname(target) if content else target, exist_ok=True)
@@ -544,7 +572,30 @@ def unpack(archive, folder, title):
                 shutil.copyfileobj(content, file, 1 << 20)
             os.chmod(target, 0o755 if mode & 0o100 else 0o644)
 
+def unpack_into(path, part, draft):
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        unpack(part, draft, path)
+        if not os.path.isdir(path):
+            os.rename(draft, path)
+        elif path in notes:
+            os.rename(path, draft + ".old")
+            os.rename(draft, path)
+        elif contents(draft) != contents(path):
+            refuse(path)
+    except OSError:
+        raise
+    except Exception as error:
+        fail(4, "%s: cannot be unpacked: %s." % (path, error))
+    finally:
+        for left in (draft, draft + ".old"):
+            shutil.rmtree(left, ignore_errors=True)
+    os.unlink(part)
+
 def place(asset):
+    if not re.fullmatch("[0-9a-fA-F]{64}", asset["sha256"]) or not asset["path"].isprintable():
+        fail(2, "%a: its sha256 is none, or its path cannot be one." % asset["path"])
+    asset["sha256"] = asset["sha256"].lower()
     path = os.path.normpath(asset["path"])
     first = path.split(os.sep)[0]
     above = os.path.realpath(os.path.dirname(path) or ".")
@@ -557,32 +608,31 @@ def place(asset):
     print("Fetching", path, flush=True)
     part = os.path.join(".envkit", asset["sha256"] + ".part")
     draft = os.path.join(".envkit", asset["sha256"] + ".unpacked")
-    bring(asset["url"], part)
-    found = sha256(part)
+    if os.path.exists(part):
+        os.chmod(part, 0o600)
+    has_begun = size_of(part) > 0
+    found = sha256(part) if has_begun else ""
+    if found != asset["sha256"]:
+        bring(asset["url"], part)
+        found = sha256(part)
+    if found != asset["sha256"] and has_begun:
+        os.unlink(part)  # what was there was of something else
+        bring(asset["url"], part)
+        found = sha256(part)
     if found != asset["sha256"]:
         os.unlink(part)
         fail(4, "%s: its sha256 is %s, and not the declared %s." % (path, found, asset["sha256"]))
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     if asset.get("unpack"):
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            unpack(part, draft, path)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
-            fail(4, "%s: cannot be unpacked: %s." % (path, error))
-        finally:
-            os.unlink(part)
-        if not os.path.isdir(path):
-            os.rename(draft, path)
-        elif contents(draft) != contents(path):
-            refuse(path)
-        else:
-            shutil.rmtree(draft)
+        unpack_into(path, part, draft)
     else:
         os.chmod(part, 0o444)
         os.replace(part, path)
     notes[path] = [asset["sha256"], state(path)]
 
 os.makedirs(".envkit", exist_ok=True)
+with open(os.path.join(".envkit", ".gitignore"), "w") as file:
+    file.write("*\n")
 kept = os.path.join(".envkit", "install-sh-files.json")
 try:
     with open(kept) as file:

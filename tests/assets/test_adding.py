@@ -139,7 +139,7 @@ def test_several_commands_at_once(project: Project, server: Files) -> None:
 
 
 def test_no_token_is_shown(project: Project, server: Files) -> None:
-    url = f"{server.url('model.bin')}?token=secret"
+    url = f"{server.url('model.bin')}?token=hush-hush"
     said = [project.succeed("assets", "add", url, "--path", "x").text]
     for command in (
         ("config",),
@@ -150,7 +150,7 @@ def test_no_token_is_shown(project: Project, server: Files) -> None:
         ("install",),
     ):
         said.append(project.envkit(*command).text)
-    assert "secret" not in "".join(said)
+    assert "hush-hush" not in "".join(said)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,38 @@ def test_an_archive(project: Project, server: Files, tmp_path: Path, make: objec
     assert project.root.joinpath("models/one/mine").exists()
 
 
+def test_a_newer_archive_takes_its_place(project: Project, server: Files, tmp_path: Path) -> None:
+    for contents in (CONTENT, {"newer": b"x"}):
+        content = in_tar(tmp_path / "archive", contents).read_bytes()
+        server.serve("archive", content)
+        entry = {"url": server.url("archive"), "sha256": sha256(content), "path": "models/one"}
+        declare(project, {**entry, "unpack": True})
+        project.install()
+        assert files(project.root / "models/one") == contents
+    assert os.listdir(project.root / "models") == ["one"]
+    assert sorted(os.listdir(project.root / ".envkit")) == [".gitignore", "install-sh-files.json"]
+
+
+def test_a_password_is_read_from_netrc(project: Project, server: Files) -> None:
+    declare(project, model(server))
+    server.served["model.bin"].password = "me:secret"
+    assert "HTTP 401" in project.fail(4)
+    netrc = project.root.parent / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    project.install()
+    assert project.root.joinpath("data/model.bin").read_bytes() == MODEL
+
+
+def test_what_was_left_of_another_file(project: Project, server: Files) -> None:
+    declare(project, model(server))
+    left = project.root / ".envkit" / f"{sha256(MODEL)}.part"
+    left.parent.mkdir()
+    left.write_bytes(b"x" * 1000)
+    project.install()
+    assert project.root.joinpath("data/model.bin").read_bytes() == MODEL
+
+
 def test_it_goes_on_where_it_was_cut(project: Project, server: Files) -> None:
     declare(project, model(server))
     server.served["model.bin"].cuts = [300_000]
@@ -89,6 +121,8 @@ def test_it_goes_on_where_it_was_cut(project: Project, server: Files) -> None:
         ({"path": "/out"}, 2, "leads outside"),
         ({"path": ".venv/x"}, 2, "leads outside"),
         ({"path": 3}, 2, "cannot be understood"),
+        ({"path": "a\x1bb"}, 2, "its path cannot be one"),
+        ({"sha256": "../../precious"}, 2, "its sha256 is none"),
     ],
 )
 def test_what_goes_wrong(

@@ -1,5 +1,6 @@
 """A server of files on loopback that cuts, stalls, lies and refuses, as it is told to."""
 
+import base64
 import contextlib
 import http.server
 import threading
@@ -22,6 +23,7 @@ class Served:
         ranges: whether it can be asked for from the middle on.
         pace: seconds between pieces of 64 KiB.
         endless: whether no length is said, and the end of the connection is that of the file.
+        password: a user and a password, without which nothing is answered.
         tags: its entity tags, one a request, as it changes meanwhile.
         asked: the first byte that each request for it was answered from.
     """
@@ -34,6 +36,7 @@ class Served:
     ranges: bool = True
     pace: float = 0
     endless: bool = False
+    password: str = ""
     tags: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
 
@@ -83,6 +86,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("If-Range", tag) != tag:
             start = 0
         file.asked.append(start)
+        pair = base64.b64encode(file.password.encode()).decode()
+        if file.password and self.headers.get("Authorization") != f"Basic {pair}":
+            self.send_error(401)
+            return
         code, times = file.status
         if times:
             file.status = (code, times - 1)
