@@ -40,8 +40,11 @@ def attend(planned: Sequence[Planned], kept: Ledger, output: Output) -> int:
     """Supervise services in this process until all have ended; return the exit code."""
     terminal = _Terminal(output, [one.config.name for one in planned])
     with Stops() as stops:
+
+        def asked() -> int:
+            return stops.count + terminal.is_alone
+
         try:
-            asked = lambda: stops.count + terminal.is_alone  # noqa: E731
             return Supervisor(planned, kept, terminal, asked).run()
         finally:
             terminal.finish()

@@ -128,6 +128,7 @@ class Running:
         # An engine that has stopped removes nothing, and runs nothing.
         with contextlib.suppress(EnvkitError):
             self._engine.remove_container(self._name)
+        self._engine.client.close()
 
     def _signal(self, number: str) -> None:
         import docker.errors

@@ -328,7 +328,7 @@ def _health(path: str, limit: int) -> Sequence[str]:
 
 def _sees_gpu(environ: Mapping[str, str]) -> bool:
     """Return whether variables say that there are GPUs to be seen."""
-    return bool(environ.get("CUDA_VISIBLE_DEVICES", "").strip(" ,"))
+    return environ.get("CUDA_VISIBLE_DEVICES", "").strip(" ,") not in ("", "-1", "NoDevFiles")
 
 
 def _is_positive(value: object) -> bool:

@@ -274,14 +274,14 @@ class Supervisor:
 
     def _drain(self, *, wait: bool = True) -> None:
         """Write and show what was printed; wait a little if nothing was."""
-        try:
-            one, line = self._lines.get(timeout=_PERIOD) if wait else self._lines.get_nowait()
-            while True:
-                one.log.write(line)
-                self._show.line(one.name, line.decode("utf-8", "replace"))
-                one, line = self._lines.get_nowait()
-        except queue.Empty:
-            return
+        # No more than so many: there is more to be looked at than what is printed.
+        for number in range(_AHEAD):
+            try:
+                one, line = self._lines.get(wait and not number, _PERIOD)
+            except queue.Empty:
+                return
+            one.log.write(line)
+            self._show.line(one.name, line.decode("utf-8", "replace"))
 
     def _change(self, one: _Attended, state: State, reason: str = "") -> None:
         one.note(state, reason)
