@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from envkit.services import tensorflow_serving
 from tests.support import Index
 from tests.support.base_images import BaseImages
 from tests.support.engines import Engine
@@ -40,6 +41,15 @@ def serving_stand_in(engine: Engine, base_images: BaseImages, tensorflow: Tensor
     assert not image.has_real(engine, image.TAG)
     image.load(engine, base_images, tensorflow, tag=image.TAG)
     return f"{image.NAME}:{image.TAG}"
+
+
+@pytest.fixture(scope="session")
+def serving(engine: Engine, request: pytest.FixtureRequest) -> str:
+    """The name of TensorFlow Serving's image in the engine: the real one where there is one."""
+    if image.bring_real(engine, tensorflow_serving.TAG):
+        return f"{image.NAME}:{tensorflow_serving.TAG}"
+    name: str = request.getfixturevalue("serving_stand_in")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -99,11 +99,11 @@ def follow(begun: Begun, last: tuple[str, ...]) -> None:
 
 
 def test_tensorflow_serving(
-    tensorflow: TensorFlow, engine: Engine, serving_stand_in: str, tmp_path: Path
+    tensorflow: TensorFlow, engine: Engine, serving: str, tmp_path: Path
 ) -> None:
     # TensorFlow is in that store already.
     begun = Begun(tmp_path, "tensorflow-serving", tensorflow.store)
-    port, tag = free_port(), serving_stand_in.rpartition(":")[2]
+    port, tag = free_port(), serving.rpartition(":")[2]
     begun.set(port=str(port), grpc_port=str(free_port()), tag=json.dumps(tag))
     begun.envkit("install", **engine.environ)
     follow(begun, ("envkit serve --detach",))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from envkit.services import tensorflow_serving
 from tests.support.engines import Engine
 from tests.support.projects import Machine, Project
 from tests.support.serving import Serving, declare, free_port, get, services, state
@@ -25,13 +26,13 @@ HALF = 'model = "models/half_plus"'
 
 @pytest.fixture
 def project(
-    machine: Machine, engine: Engine, serving_stand_in: str, saved_models: Path
+    machine: Machine, engine: Engine, serving: str, saved_models: Path
 ) -> Iterator[Project]:
     """A project with models, and no environment: none is needed to serve them."""
     made = machine.project()
     shutil.copytree(saved_models, made.root / "models")
     machine.environ |= engine.environ
-    machine.environ["TAG"] = serving_stand_in.rpartition(":")[2]
+    machine.environ["TAG"] = serving.rpartition(":")[2]
     yield made
     # A test that fails leaves no container to the next.
     made.envkit("stop")
@@ -232,8 +233,10 @@ def test_its_supervisor_is_killed(project: Project, engine: Engine) -> None:
     assert containers(engine) == []
 
 
-def test_the_real_one_is_known(engine: Engine, serving_stand_in: str) -> None:
-    assert not stand_in.has_real(engine, serving_stand_in.rpartition(":")[2])
+def test_which_one_it_is(engine: Engine, serving: str) -> None:
+    """The stand-in says so itself; the real one is taken where there is one."""
+    real = stand_in.has_real(engine, serving.rpartition(":")[2])
+    assert real == stand_in.bring_real(engine, tensorflow_serving.TAG)
 
 
 def settings_of(project: Project) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import re
+import shutil
 import stat
 import struct
 import subprocess
@@ -80,6 +81,27 @@ def has_real(engine: Engine, tag: str) -> bool:
         return False
     (about,) = json.loads(found.out)
     return LABEL not in (about["Config"]["Labels"] or {})
+
+
+def bring_real(engine: Engine, tag: str) -> bool:
+    """Let an engine have the real image, if the machine's own engine has it; return whether it has.
+
+    Args:
+        engine: an engine of the tests.
+        tag: the image's tag.
+    """
+    docker, name = shutil.which("docker"), f"{NAME}:{tag}"
+    if docker is None:
+        return False
+    inspecting = [docker, "image", "inspect", name]
+    found = subprocess.run(inspecting, capture_output=True, check=False, timeout=60)
+    if found.returncode or LABEL.encode() in found.stdout:
+        return False
+    archive = engine.folder / "real.tar"
+    subprocess.run([docker, "save", "--output", str(archive), name], check=True, timeout=600)
+    engine.ask("load", "--input", str(archive))
+    archive.unlink()
+    return has_real(engine, tag)
 
 
 def load(engine: Engine, base_images: BaseImages, tensorflow: TensorFlow, *, tag: str) -> None:
