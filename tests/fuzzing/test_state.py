@@ -67,6 +67,7 @@ def environment(root: Path) -> Path:
             "lacking": ["nothing"],
             "summary": ["1 distribution"],
             "gpu": ["nothing"],
+            "files": ["nothing"],
             "overrides": stamp.override_lines(),
             "content": [stamp.content_digest([])],
             "record": [stamp.identity(str(venv), stamp.RECORD)],

@@ -101,9 +101,9 @@ def snapshot(folder: Path, *, without: Iterable[str] = ()) -> dict[str, Node]:
 
 def _environments() -> Iterator[tuple[int, bytes]]:
     """Yield the id and the variables of each process that may be looked into."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            yield int(path.parent.name), path.read_bytes()
+            yield int(name), Path("/proc", name, "environ").read_bytes()
 
 
 def _sha256(content: bytes) -> str:
