@@ -41,6 +41,9 @@ _MODEL_FILE, _BATCHING_FILE = "models.config", "batching.config"
 # How often the server reads its model config file, in seconds.
 _POLL = 1
 
+# How long it goes on to refuse what comes once it is drained, in seconds.
+_REFUSING = 0.5
+
 # No answer about a model has so many bytes.
 _MOST = 1 << 20
 
@@ -238,6 +241,8 @@ class ServingService:
         if running.poll() is None and self._answers():
             self._write_configs({})
             drained = wait_for(lambda: running.poll() is not None or self._is_drained(), within)
+            # Who has come meanwhile is told that there is no such model, rather than cut off.
+            wait_for(lambda: running.poll() is not None, _REFUSING)
         running.kill()
         wait_for(lambda: running.poll() is not None, within)
         how = "drained, then killed" if drained else "killed before it was drained"
