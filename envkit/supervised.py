@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,7 +22,7 @@ from envkit.errors import MissingError
 from envkit.foreground import missing
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 # Becomes a program that ends with its parent, given by its id; 1 is PR_SET_PDEATHSIG.
 _LAUNCH = """
@@ -37,6 +38,10 @@ _CHUNK = 1 << 16
 
 # The variable by which all that belongs to a service is known.
 MARK = "ENVKIT_SERVICE"
+
+# A process that is killed goes on until its turn comes. So long is waited for that, and so long
+# between two looks, in seconds.
+_DYING, _PERIOD = 2.0, 0.005
 
 # No process has descriptors with so high a number, unless somebody raised its limit.
 _MOST_DESCRIPTORS = 1 << 16
@@ -85,7 +90,6 @@ class Supervised:
             if refusals.is_limit(error):
                 raise
             raise missing(command[0], error) from None
-
         self._mark = mark
 
     @property
@@ -125,19 +129,29 @@ class Supervised:
 
 
 def kill_marked(mark: str) -> int:
-    """End all processes of this user that have a mark; return how many there were.
+    """End all processes of this user that have a mark, and see them gone; return how many.
 
-    Those in sessions of their own as well, which no signal to a group reaches. Source: proc(5),
-    /proc/PID/environ.
+    Those in sessions of their own as well, which no signal to a group reaches.
     """
-    wanted = f"\0{MARK}={mark}\0".encode()
-    found = 0
-    for number in procfs.numbers():
-        if number != os.getpid() and wanted in b"\0" + procfs.environ(number):
+    ended: set[int] = set()
+    until = time.monotonic() + _DYING
+    while (alive := _marked(mark)) and time.monotonic() < until:
+        for number in alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
-                found += 1
-    return found
+        ended.update(alive)
+        time.sleep(_PERIOD)
+    return len(ended)
+
+
+def _marked(mark: str) -> list[int]:
+    """Return the other processes that have a mark (proc(5), /proc/PID/environ)."""
+    wanted = f"\0{MARK}={mark}\0".encode()
+    return [
+        number
+        for number in procfs.numbers()
+        if number != os.getpid() and wanted in b"\0" + procfs.environ(number)
+    ]
 
 
 class Stops:
@@ -156,12 +170,7 @@ class Stops:
                 self._before[number] = signal.signal(number, self._stop)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

@@ -1,5 +1,7 @@
 """Supervision, with stand-ins for services that do as they are told; and what others are told."""
 
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envkit import declared
+from envkit import declared, procfs, supervised
 from envkit.errors import EXIT_DONE, EXIT_TOOL, ToolError, UsageError
 from envkit.services import ledger as ledgers
 from envkit.services.ledger import Entry, Followed, Ledger, Log
@@ -324,3 +326,17 @@ def test_who_looks_does_not_disturb_who_looks(desk: Desk) -> None:
     for one in lookers:
         one.join()
     assert states == {"killed"}
+
+
+def test_what_is_killed_is_gone() -> None:
+    """With more processes than get their turn at once."""
+    mark = f"test/{os.urandom(8).hex()}"
+    environ = {"PATH": os.defpath, supervised.MARK: mark}
+    many = [subprocess.Popen(["/bin/sleep", "311"], env=environ) for _ in range(100)]
+    try:
+        assert supervised.kill_marked(mark) == len(many)
+        assert [one.pid for one in many if mark.encode() in procfs.environ(one.pid)] == []
+    finally:
+        for one in many:
+            one.kill()
+            one.wait()
