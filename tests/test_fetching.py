@@ -2,7 +2,6 @@
 
 import http.server
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from envkit.interpreter import Interpreter
 from envkit.locks.lock import Pin
 from envkit.store import digest
 from tests.support import Distribution, good, simple
+from tests.support.loopback import answering
 from tests.support.projects import Machine
 
 DEFAULT = "https://default.invalid/simple"
@@ -320,10 +320,8 @@ def test_a_page_from_elsewhere_opens_no_files_of_this_machine(
         (one,) = fetcher.fetch([pin])
         return one.path
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         assert fetched(f"http://127.0.0.1:{server.server_port}/simple", tmp_path / "a") is None
-        server.shutdown()
     local = tmp_path / "simple" / "alpha"
     local.mkdir(parents=True)
     (local / "index.html").write_bytes(page)

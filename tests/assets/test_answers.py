@@ -1,8 +1,8 @@
 """What servers answer that is no file, or not the one that was asked for."""
 
+import contextlib
 import http.server
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from envkit.assets.transfer import Transfer, Wish
 from envkit.errors import EnvkitError, ToolError
 from envkit.store.layout import Store
 from tests.assets.test_transfer import sha256
+from tests.support import loopback
 
 CONTENT = bytes(range(256)) * 2000
 
@@ -30,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def answering() -> Iterator[Callable[[Answer], str]]:
     """Makes a server that answers in some way, and returns its address."""
-    servers: list[http.server.HTTPServer] = []
+    cleanup = contextlib.ExitStack()
 
     def make(answer: Answer) -> str:
         asked: list[int] = []
@@ -44,15 +45,11 @@ def answering() -> Iterator[Callable[[Answer], str]]:
                 """Say nothing."""
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/file?token=secret"
+        port = cleanup.enter_context(loopback.answering(server)).server_port
+        return f"http://127.0.0.1:{port}/file?token=secret"
 
-    yield make
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with cleanup:
+        yield make
 
 
 def send(

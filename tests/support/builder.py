@@ -1,5 +1,6 @@
 """What stands in for an engine, to see which context Docker's own command line sends to one."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -10,7 +11,8 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
-from threading import Thread
+
+from .loopback import answering
 
 _DONE = b'{"stream":"Successfully built 0123456789ab\\n"}\n'
 
@@ -28,25 +30,23 @@ class Builder:
 
     def __enter__(self) -> "Builder":
         # A socket's path may have about a hundred bytes.
-        self._folder = tempfile.TemporaryDirectory(prefix="builder-")
-        self._socket = Path(self._folder.name, "socket")
-        self._server = _Server(str(self._socket), _Handler)
-        self._thread = Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._cleanup = contextlib.ExitStack()
+        folder = tempfile.TemporaryDirectory(prefix="builder-")
+        self._home = Path(self._cleanup.enter_context(folder))
+        self._socket = self._home / "socket"
+        server = _Server(str(self._socket), _Handler)
+        self._server = self._cleanup.enter_context(answering(server))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self._folder.cleanup()
+        self._cleanup.close()
 
     def build(self, root: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
         """Run `docker build` on a folder; what it sends is in `sent`."""
         self._server.sent = b""
         environ = {
             "PATH": os.environ["PATH"],
-            "HOME": self._folder.name,
+            "HOME": str(self._home),
             "DOCKER_HOST": f"unix://{self._socket}",
             "DOCKER_BUILDKIT": "0",
         }

@@ -3,11 +3,12 @@
 import base64
 import contextlib
 import http.server
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+from .loopback import answering
 
 
 @dataclass
@@ -46,20 +47,17 @@ class Files:
 
     def __enter__(self) -> "Files":
         self.served: dict[str, Served] = {}
+        self._cleanup = contextlib.ExitStack()
 
         class Handler(_Handler):
             files: ClassVar[Mapping[str, Served]] = self.served
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = self._cleanup.enter_context(answering(server))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._cleanup.close()
 
     def serve(self, name: str, content: bytes | memoryview) -> Served:
         """Serve a file."""

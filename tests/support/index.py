@@ -21,14 +21,13 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from .distributions import Distribution
+from .loopback import answering
 from .simple import Entry, describe, negotiate, project_page, root_page
 
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"})
 _CERTIFICATES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 # What public indexes say of files: pip keeps those that may be kept.
 _UNCHANGING = (("Cache-Control", "max-age=365000000, immutable, public"),)
-# Seconds within which the server notices that it is to stop.
-_POLL = 0.02
 # Seconds within which a command has to come to ask for something.
 _PATIENCE = 60
 
@@ -87,11 +86,7 @@ class Index:
     def __enter__(self) -> "Index":
         scratch = tempfile.TemporaryDirectory(prefix="index-")
         self._scratch = self._cleanup.enter_context(scratch)
-        self._server = self._cleanup.enter_context(_Server(self, self._tls))
-        thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,))
-        thread.start()
-        self._cleanup.callback(thread.join)
-        self._cleanup.callback(self._server.shutdown)
+        self._server = self._cleanup.enter_context(answering(_Server(self, self._tls)))
         self._cleanup.callback(self._closing.set)
         return self
 

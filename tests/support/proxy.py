@@ -6,14 +6,15 @@ import http.client
 import http.server
 import selectors
 import socket
-import threading
 from collections.abc import Mapping
 from email.message import Message
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-# Seconds within which the server notices that it is to stop, and for which a host is waited for.
-_POLL, _PATIENCE = 0.02, 30
+from .loopback import answering
+
+# Seconds for which a host is waited for.
+_PATIENCE = 30
 
 # What is between two neighbours only (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "proxy-authorization"}
@@ -36,11 +37,7 @@ class Proxy:
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> "Proxy":
-        self._server = self._cleanup.enter_context(_Server(self))
-        thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,))
-        thread.start()
-        self._cleanup.callback(thread.join)
-        self._cleanup.callback(self._server.shutdown)
+        self._server = self._cleanup.enter_context(answering(_Server(self)))
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from .loopback import answering
 from .makes import UnavailableError, cache
 
 # Who may use a registry that wants to know: a name and a password, and what htpasswd(1) makes of
@@ -20,8 +21,8 @@ from .makes import UnavailableError, cache
 USER, PASSWORD = "ada", "s3cret"
 _KNOWN = f"{USER}:$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n"
 
-# Seconds within which it has to answer, and within which it notices that it is to stop.
-_PATIENCE, _POLL = 20, 0.02
+# Seconds within which it has to answer.
+_PATIENCE = 20
 
 
 class Registry:
@@ -126,12 +127,8 @@ class Registry:
 
     def _serve(self, address: Path) -> None:
         """Stand before the program, so as to count what it is sent."""
-        front = self._cleanup.enter_context(_Front(self, address))
+        front = self._cleanup.enter_context(answering(_Front(self, address)))
         self.host = f"127.0.0.1:{front.server_address[1]}"
-        thread = threading.Thread(target=front.serve_forever, args=(_POLL,))
-        thread.start()
-        self._cleanup.callback(thread.join)
-        self._cleanup.callback(front.shutdown)
 
 
 class _Front(socketserver.ThreadingTCPServer):

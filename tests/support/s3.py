@@ -3,10 +3,12 @@
 Source: Amazon S3 API Reference, HeadObject, GetObject, "Error responses".
 """
 
+import contextlib
 import http.server
-import threading
 from collections.abc import Mapping
 from typing import ClassVar
+
+from .loopback import answering
 
 _ERROR = "<Error><Code>{code}</Code><Message>{code}</Message></Error>"
 
@@ -22,21 +24,18 @@ class S3:
     def __enter__(self) -> "S3":
         self.objects: dict[str, bytes] = {}
         self.refusing = False
+        self._cleanup = contextlib.ExitStack()
         outer = self
 
         class Handler(_Handler):
             s3: ClassVar[S3] = outer
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = self._cleanup.enter_context(answering(server))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._cleanup.close()
 
     @property
     def environ(self) -> Mapping[str, str]:
