@@ -43,6 +43,11 @@ class Blueprint:
     next: tuple[str, ...]
     files: Mapping[str, str]
 
+    @property
+    def elsewhere(self) -> str:
+        """What to do where the folder has something else already."""
+        return f"Begin in a new folder: `envkit init NEW --template {self.name}`."
+
     def dockerfile(self, text: str) -> str:
         """Return the Dockerfile that every project gets, with another end."""
         start, comment, _ = text.rpartition(_COMMENT)

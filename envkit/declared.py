@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from envkit.errors import UsageError
 from envkit.quantities import parse_seconds
-from envkit.tables import Layer, Table
+from envkit.tables import Layer, Table, is_whole
 
 # How many GPUs.
 Count = int | Literal["all"]
@@ -38,6 +38,11 @@ class AssetConfig(NamedTuple):
     def document(self) -> Mapping[str, Any]:
         """Return it for programs, with nothing in it that is not to be shown."""
         return {**self._asdict(), "url": self.shown_url}
+
+
+def names_user(url: str) -> bool:
+    """Return whether an address has a user's name in it, and maybe a password."""
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 def shown_url(url: str) -> str:
@@ -98,7 +103,7 @@ COMMON = ("kind", "host", "port", "gpus", "environment", "start_timeout", "stop_
 _NAME = r"[a-z0-9][a-z0-9_-]{0,40}"
 
 # No machine has so many devices.
-_MOST = 10_000
+_MOST = 9_999
 
 
 def assets(reader: Table) -> tuple[AssetConfig, ...]:
@@ -128,7 +133,7 @@ def assets(reader: Table) -> tuple[AssetConfig, ...]:
                 f"{table.source('path')}: {asset.path!r} is where {str(other)!r} goes as well"
             )
         above.update(place.parents)
-        if "@" in asset.url.partition("://")[2].partition("/")[0]:
+        if names_user(asset.url):
             raise UsageError(
                 f"{table.place('url')}: has a user's name or a password in it",
                 "Put them into ~/.netrc, which is read for http(s).",
@@ -215,9 +220,9 @@ def is_count(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Return whether this can be the number of a device, or how many there are."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+    return is_whole(value, 0, _MOST)
 
 
 def is_port(value: object) -> bool:
     """Return whether this can be the number of a port."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+    return is_whole(value, 1, 65535)

@@ -142,12 +142,11 @@ def plan(found: Mapping[str, bytes | None], wish: Wish) -> Plan:
     locked = _text(found["requirements.txt"])
     ours = bool(lock.python_of(locked))
     adopted = bool(locked) and found["requirements.in"] is None and not (ours and wish.static)
-    if wish.blueprint:
-        if found["requirements.in"] is None:
-            lines = (wish.blueprint.requirements, *(f"{one}\n" for one in wish.requirements))
-            inputs.append(_created("requirements.in", "".join(lines)))
-    elif found["requirements.in"] is not None:
+    if found["requirements.in"] is not None:
         _refuse_unlisted(_text(found["requirements.in"]), wish.requirements)
+    elif wish.blueprint:
+        lines = (wish.blueprint.requirements, *(f"{one}\n" for one in wish.requirements))
+        inputs.append(_created("requirements.in", "".join(lines)))
     elif adopted:
         inputs.append(_adopted(locked, wish.requirements))
         relock = "locked from requirements.in; the versions that it pins are kept"
@@ -162,11 +161,7 @@ def plan(found: Mapping[str, bytes | None], wish: Wish) -> Plan:
         inputs=(*inputs, *([ignore] if ignore else [])),
         relock=relock,
         rest=tuple(
-            _created(
-                name,
-                _from_template(template, wish),
-                executable=name.endswith(".sh"),
-            )
+            _created(name, _from_template(template, wish), executable=name.endswith(".sh"))
             for name, template in _TEMPLATES.items()
             if found[name] is None
         ),
@@ -175,25 +170,25 @@ def plan(found: Mapping[str, bytes | None], wish: Wish) -> Plan:
 
 def _of_blueprint(found: Mapping[str, bytes | None], blueprint: Blueprint) -> list[Step]:
     """Return the steps that write a blueprint's own files."""
-    texts = {**blueprint.files, "requirements.in": blueprint.requirements}
     others = [
-        name
-        for name, text in texts.items()
-        if found[name] not in (None, text.encode())
-        and not (name == "requirements.in" and (found[name] or b"").startswith(text.encode()))
+        name for name, text in blueprint.files.items() if found[name] not in (None, text.encode())
     ]
+    asked = found["requirements.in"]
+    # What was added to it is the user's.
+    if asked is not None and not asked.startswith(blueprint.requirements.encode()):
+        others.append("requirements.in")
     if others:
         raise UsageError(
-            f"{', '.join(others)}: there already, and not the template's",
-            "Begin in a new folder: `envkit init NEW --template " + f"{blueprint.name}`.",
+            f"{', '.join(others)}: there already, and not the template's", blueprint.elsewhere
         )
     return [_created(name, text) for name, text in blueprint.files.items() if found[name] is None]
 
 
 def _from_template(template: str, wish: Wish) -> str:
     text = wish.templates[template].replace("@PYTHON@", wish.image)
-    is_ours = template == "Dockerfile" and wish.blueprint
-    return wish.blueprint.dockerfile(text) if is_ours and wish.blueprint else text
+    if wish.blueprint and template == "Dockerfile":
+        return wish.blueprint.dockerfile(text)
+    return text
 
 
 def write(root: Path, steps: Sequence[Step]) -> None:
@@ -274,9 +269,9 @@ def _settings(pyproject: bytes | None, python: str, blueprint: Blueprint | None)
     if pyproject is not None:
         end = "\r\n" if b"\r\n" in pyproject else "\n"
         old = pyproject.decode()
-        new = old + ("" if old.endswith("\n") or not old else end) + (end if old else "")
         more = blueprint.settings_below("tool.envkit.") if blueprint else ""
-        new += f"[tool.envkit]{end}{setting}{end}{more}".replace("\n", end).replace("\r\r", "\r")
+        new = old + ("" if old.endswith("\n") or not old else end) + (end if old else "")
+        new += f"[tool.envkit]\n{setting}\n{more}".replace("\n", end)
         if _adds_only_settings(old, new, own):
             note = f"[tool.envkit] {setting}"
             return Step(
@@ -337,16 +332,20 @@ def _gitignore(before: bytes | None, patterns: Sequence[str]) -> Step | None:
     lacking = [pattern for pattern in patterns if not _is_ignored(pattern, old)]
     if not lacking:
         return None
-    end = "\r\n" if "\r\n" in old else "\n"
-    gap = end if old and not old.endswith("\n") else ""
-    added = gap + "".join(f"{pattern}{end}" for pattern in lacking)
     return Step(
         name=".gitignore",
         action="create" if before is None else "add to",
         note=", ".join(lacking),
         before=before,
-        after=(before or b"") + added.encode(),
+        after=with_lines(before or b"", lacking),
     )
+
+
+def with_lines(content: bytes, lines: Sequence[str]) -> bytes:
+    """Return the content of a file with more lines, which end as those end that are there."""
+    end = b"\r\n" if b"\r\n" in content else b"\n"
+    gap = end if content and not content.endswith(b"\n") else b""
+    return content + gap + b"".join(line.encode() + end for line in lines)
 
 
 def _is_ignored(pattern: str, text: str) -> bool:

@@ -263,6 +263,11 @@ class Table:
         return f"{layer.name}: {tool}{self._prefix}{key}"
 
 
+def is_whole(value: object, least: int, most: int) -> bool:
+    """Return whether this is a whole number, and no truth value, within bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit import scaffold
+from envkit import blueprints, scaffold
 from envkit.errors import UsageError
 from envkit.scaffold import Wish
 from tests.support import Index, good
@@ -187,6 +187,12 @@ def test_requirements_that_the_input_lacks(folder: Project) -> None:
     (folder.root / "requirements.in").write_text("delta\n")
     said = init(folder, ".", "delta", "alpha", code=2).err
     assert "requirements.in is there already and does not ask for alpha" in said
+    assert names(folder.root) == {"requirements.in"}
+    # What a template asks for is no more than a beginning.
+    lines = blueprints.read("flask").requirements
+    (folder.root / "requirements.in").write_text(f"{lines}delta\n")
+    words = (".", "delta", "alpha", "--template", "flask")
+    assert "does not ask for alpha" in init(folder, *words, code=2).err
     assert names(folder.root) == {"requirements.in"}
 
 

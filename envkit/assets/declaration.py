@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,10 +72,10 @@ def _rewrite(
     below = ("tool", "envkit") if file.name == "pyproject.toml" else ()
     old = file.read_bytes().decode()
     try:
-        new = change(old if not old or old.endswith("\n") else f"{old}\n", below)
-        _refuse_wrong(new, below, file)
-        before = _entries(tomllib.loads(old), below)
-        is_meant = _entries(tomllib.loads(new), below) == wanted(before)
+        new = change(old, below)
+        before, after = (_table(tomllib.loads(text), below) for text in (old, new))
+        refuse_wrong_assets(after, file)
+        is_meant = after.get("assets", []) == wanted(before.get("assets", []))
     except tomllib.TOMLDecodeError:  # a table in one line has no more after it
         is_meant = False
     if not is_meant:
@@ -85,14 +85,6 @@ def _rewrite(
     if "\r\n" in old:
         new = new.replace("\r\n", "\n").replace("\n", "\r\n")
     drafts.replace({file: new.encode()})
-
-
-def _refuse_wrong(text: str, below: Sequence[str], file: Path) -> None:
-    """Make sure that settings could be read afterwards."""
-    table: Any = tomllib.loads(text)
-    for name in below:
-        table = table.get(name, {})
-    refuse_wrong_assets(table, file)
 
 
 def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
@@ -106,11 +98,10 @@ def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
     import tomlkit
     from tomlkit.items import AoT, Array
 
+    if text and not text.endswith("\n"):
+        text += "\n"
     document = tomlkit.parse(text)
-    table: Any = document
-    for name in below:
-        table = table[name]
-    entries = table.get("assets")
+    entries = _table(document, below).get("assets")
     values = _plain(asset)
     for entry in entries or ():
         if _is_same(entry.get("path"), asset.path):
@@ -135,9 +126,7 @@ def with_entry(text: str, asset: AssetConfig, below: Sequence[str]) -> str:
         f"[[{name}]]",
         *(f"{key} = {tomlkit.item(one).as_string()}" for key, one in values.items()),
     ]
-    end = "\r\n" if "\r\n" in text else "\n"
-    gap = "" if not text or text.endswith("\n") else end
-    return text + gap + end + "".join(f"{line}{end}" for line in lines)
+    return "\n".join((text, *lines, ""))
 
 
 def without_entry(text: str, path: str, below: Sequence[str]) -> str:
@@ -151,9 +140,7 @@ def without_entry(text: str, path: str, below: Sequence[str]) -> str:
     import tomlkit
 
     document = tomlkit.parse(text)
-    table: Any = document
-    for name in below:
-        table = table[name]
+    table = _table(document, below)
     entries = table["assets"]
     for number in reversed(range(len(entries))):
         if _is_same(entries[number].get("path"), path):
@@ -173,15 +160,15 @@ def _plain(asset: AssetConfig) -> dict[str, Any]:
     return values if asset.unpack else {k: v for k, v in values.items() if k != "unpack"}
 
 
-def _entries(document: Mapping[str, Any], below: Sequence[str]) -> list[dict[str, Any]]:
+def _table(document: Any, below: Sequence[str]) -> Any:
+    """Return the table of a document in which the settings stand."""
     for name in below:
         document = document.get(name, {})
-    return list(document.get("assets", []))
+    return document
 
 
 def _merged(before: Sequence[dict[str, Any]], asset: AssetConfig) -> list[dict[str, Any]]:
     """Return what the entries have to be with one more, or another one for the same path."""
     new = _plain(asset)
-    if any(_is_same(one.get("path"), asset.path) for one in before):
-        return [new if _is_same(one.get("path"), asset.path) else one for one in before]
-    return [*before, new]
+    merged = [new if _is_same(one.get("path"), asset.path) else one for one in before]
+    return merged if new in merged else [*before, new]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import re
@@ -16,7 +15,7 @@ from envkit.declared import AssetConfig
 from envkit.environment import placed
 from envkit.environment.exchange import ExchangeUnavailableError, exchange
 from envkit.environment.placed import Note
-from envkit.environment.tree import remove
+from envkit.environment.tree import link, remove
 from envkit.errors import MissingError, UsageError
 from envkit.store import assets as files
 from envkit.store import digest
@@ -25,9 +24,6 @@ from envkit.store.layout import Store
 # How the place of a file is: as it should be; empty; with another version, or form, that envkit put
 # there; with something that somebody changed since, or that envkit knows nothing of.
 State = Literal["there", "missing", "outdated", "changed", "unknown"]
-
-# What `link` answers where a copy will do (as in `environment.tree`).
-_COPY_INSTEAD = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 
 _MARK = ".envkit-draft-"
 
@@ -118,7 +114,7 @@ class Placed:
                 draft.mkdir()
                 unpacking.unpack(source, draft, asset.path)
             else:
-                _link(source, draft)
+                link(str(source), str(draft))
             _change_places(draft, target)
         self._note(asset)
 
@@ -348,14 +344,3 @@ def _draft(target: Path) -> Iterator[Path]:
         yield draft
     finally:
         remove(str(draft))
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _COPY_INSTEAD:
-            raise
-        import shutil
-
-        shutil.copy2(source, target)

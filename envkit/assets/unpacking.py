@@ -183,7 +183,7 @@ def _write(members: Iterator[_Member], folder: Path, title: str) -> None:
         if name in written:
             raise IntegrityError(f"{title}: {member.name!r} is in it twice")
         above = os.path.dirname(path)
-        if not written or not os.path.isdir(above):
+        if not os.path.isdir(above):
             os.makedirs(above, exist_ok=True)
         written.add(name)
         room.take(member.size, path)

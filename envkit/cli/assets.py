@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 import click
 
-from envkit import drafts, git, project, render
+from envkit import drafts, git, project, render, scaffold
 from envkit.assets import declaration, installation
-from envkit.assets.transfer import Progress, Transfer, Wish
-from envkit.cli.installer import perform, request_for
-from envkit.cli.output import Meter, Output, answer
-from envkit.declared import INNER_PATH_HINT, PATH, SHA256, URL, AssetConfig, inner_path, shown_url
+from envkit.assets.transfer import Transfer, Wish
+from envkit.cli.installer import files_reporter, perform, request_for
+from envkit.cli.output import Output, answer
+from envkit.declared import (
+    INNER_PATH_HINT,
+    PATH,
+    SHA256,
+    URL,
+    AssetConfig,
+    inner_path,
+    names_user,
+    shown_url,
+)
 from envkit.environment import stamp
 from envkit.environment.home import Home
 from envkit.errors import EXIT_DIFFERENCE, EXIT_DONE, IntegrityError, UsageError
+from envkit.installation.plan import installed_groups
 from envkit.project import Project
 from envkit.quantities import bytes_text, few
 from envkit.store import assets as files
@@ -93,7 +102,7 @@ def _fetched(asset: AssetConfig, store: Store, output: Output) -> AssetConfig:
     """Return an asset with the digest of what was fetched."""
     wish = Wish(asset.url, asset.sha256)
     try:
-        (digest,) = Transfer(store, reporter(output)).bring([wish])
+        (digest,) = Transfer(store, files_reporter(output)).bring([wish])
     except IntegrityError as error:
         raise IntegrityError(error.message, "See that --sha256 is that of this file.") from None
     output.clear()
@@ -118,7 +127,7 @@ def _install(root: Path, output: Output) -> int:
     if stamp.read(str(found.environment)) is None:
         output.say("Next: envkit install")
     else:
-        perform(request_for(found, found.choose()), output)
+        perform(request_for(found, installed_groups(found)), output)
     return EXIT_DONE
 
 
@@ -127,12 +136,10 @@ def _ignore(root: Path, path: str) -> bool:
     file = root / ".gitignore"
     if git.ignores(root, path) or not file.is_file():
         return False
-    content = file.read_bytes()
-    if f"/{path}".encode() in content.splitlines():
+    content, line = file.read_bytes(), f"/{path}"
+    if line.encode() in content.splitlines():
         return False
-    end = b"\r\n" if b"\r\n" in content else b"\n"
-    gap = b"" if content.endswith(b"\n") or not content else end
-    drafts.replace({file: content + gap + f"/{path}".encode() + end})
+    drafts.replace({file: scaffold.with_lines(content, [line])})
     return True
 
 
@@ -159,19 +166,13 @@ def listing(as_json: bool) -> int:
     return EXIT_DONE if all(state == "there" for state in states.values()) else EXIT_DIFFERENCE
 
 
-def reporter(output: Output) -> Callable[[Progress], None]:
-    """Return what draws how far the fetching of large files is."""
-    meter = Meter(output, "Fetching")
-    return lambda progress: meter.update_files(**progress._asdict())
-
-
 def _asked(url: str, path: str | None, sha256: str | None, *, unpack: bool) -> AssetConfig:
     """Return the asset that words of the command line mean; its digest may be empty."""
     if not re.match(r"[a-z][a-z0-9+.-]*:", url):
         if not os.path.exists(url):
             raise UsageError(f"{url!r} is neither a URL nor a file here")
         url = Path(os.path.abspath(url)).as_uri()
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if names_user(url):
         raise UsageError(
             "The URL has a user's name or password in it, which would be written into the settings",
             "Put it into ~/.netrc, which is read for http(s), and leave it out.",

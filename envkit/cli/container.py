@@ -117,11 +117,9 @@ def _gpus(command: Sequence[str], project: Project, asked: GpuOptions, output: O
         granted = Granting(project, asked, os.environ, output).grant_container(holder)
         if not granted.gpus:
             return _Given(containers.Given.of((), config, {}).options(), None, holder)
-        if where.socket is None:
-            raise UsageError(
-                f"The engine at {where} is not this machine's, whose GPUs are meant",
-                "Leave --gpus out, or use an engine of this machine.",
-            )
+        where.refuse_remote(
+            "whose GPUs are meant", "Leave --gpus out, or use an engine of this machine."
+        )
         info = connecting.engine.info()
     name = label if granted.lease else ""
     options = containers.Given.of(granted.gpus, config, info).options()

@@ -104,7 +104,7 @@ def _blueprint(name: str, root: Path) -> Blueprint:
     if project and not wanted <= {one.name for one in project.config.services}:
         raise UsageError(
             f"{project.settings_file.name} has settings already, without those of the template",
-            f"Begin in a new folder: `envkit init NEW --template {name}`.",
+            blueprint.elsewhere,
         )
     return blueprint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,33 +80,36 @@ def perform(request: Request, output: Output, *, listed: bool = False) -> Outcom
             started=progress.started,
         )
 
-    files = Meter(output, "Fetching")
-
-    def report_files(progress: FilesProgress) -> None:
-        files.update_files(**progress._asdict())
-
     with request.store.in_use(output.say):
         plan = plans.make(request, output.say)
         output.detail(f"Python {plan.interpreter.version}: {plan.interpreter.executable}")
-        outcome = execution.apply(plan, report=report, report_files=report_files, say=output.say)
+        outcome = execution.apply(
+            plan, report=report, report_files=files_reporter(output), say=output.say
+        )
     if not listed:
         output.changes(outcome.changes)
-    for path in outcome.files.placed:
+    files = outcome.files
+    for path in files.placed:
         output.say(f"  + {path}")
-    for path in outcome.files.dropped:
+    for path in files.dropped:
         output.say(f"  - {path}")
-    for path in outcome.files.left:
+    for path in files.left:
         output.warn(f"{path} is not declared any more; it was changed, and is left where it is")
     took = seconds_text(time.monotonic() - started)
     has = count(outcome.distributions, "distribution")
     has += f", Python {plan.interpreter.version}"
-    moved = outcome.files
-    if moved.placed:
-        has += f", {count(len(moved.placed), 'large file')} put into place"
-    if not (outcome.touched or moved.placed or moved.dropped):
+    if files.placed:
+        has += f", {count(len(files.placed), 'large file')} put into place"
+    if not (outcome.touched or files.placed or files.dropped):
         output.say(f"Already up to date: {has}")
     else:
         output.say(f"Installed in {took}: {has}, {outcome.fetched} fetched")
     if outcome.compiling:
         output.detail("Byte-code is being compiled in the background")
     return outcome
+
+
+def files_reporter(output: Output) -> Callable[[FilesProgress], None]:
+    """Return what draws how far the fetching of large files is."""
+    meter = Meter(output, "Fetching")
+    return lambda progress: meter.update_files(**progress._asdict())

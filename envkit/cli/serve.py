@@ -14,10 +14,7 @@ from envkit import project
 from envkit.cli import running, serving
 from envkit.cli.granting import Granting
 from envkit.cli.output import Output
-from envkit.cli.services import (
-    complete_names,
-    ledger_of,
-)
+from envkit.cli.services import complete_names, ledger_of, picked
 from envkit.config import GpuOptions
 from envkit.declared import ServiceConfig
 from envkit.engines import endpoint
@@ -74,19 +71,23 @@ def serve(
         parse_seconds(wait)
     found = project.find(Path.cwd(), os.environ)
     kept = ledger_of(found)
-    chosen = _idle(choose(found, names), kept, output, named=bool(names))
+    chosen = _idle(_choose(found, names), kept, output, named=bool(names))
     options = _Options(dev, _image(stale=stale) if in_image else "", wait)
-    planned = [_planned(found, config, kept, options) for config in chosen]
-    _refuse_one_address([one.service for one in planned])
-    if not all(one.service.in_container for one in planned):
+    locked = _locked(found)
+    services = [kinds.plan(_request(found, one, kept, locked, options)) for one in chosen]
+    _refuse_one_address(services)
+    if not all(one.in_container for one in services):
         running.ready_project(output)
-    granted = [_granted(found, one, options, output) for one in planned]
+    planned = [
+        _granted(found, config, service, options, output)
+        for config, service in zip(chosen, services, strict=True)
+    ]
     if detach:
-        return serving.leave_behind(granted, kept, output, as_json=as_json)
-    return serving.attend(granted, kept, output)
+        return serving.leave_behind(planned, kept, output, as_json=as_json)
+    return serving.attend(planned, kept, output)
 
 
-def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
+def _choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
     """Return the services of a project that are named, or all, in their order.
 
     Raises:
@@ -99,10 +100,7 @@ def choose(found: Project, names: Sequence[str]) -> list[ServiceConfig]:
             f"{found.settings_file.name} has no services",
             f'As in [{prefix}services.web] with kind = "flask".',
         )
-    for name in names:
-        if name not in services:
-            raise UsageError(f"There is no service {name}", f"Services: {', '.join(services)}.")
-    return [one for name, one in services.items() if not names or name in names]
+    return picked(services, names)
 
 
 def _idle(
@@ -123,20 +121,23 @@ def _idle(
     return [one for one in chosen if one not in running]
 
 
-def _planned(found: Project, config: ServiceConfig, kept: Ledger, options: _Options) -> Planned:
-    service = kinds.plan(
-        Request(
-            config=config,
-            project=found,
-            folder=kept.folder(config.name),
-            environ=os.environ,
-            locked=_locked(found),
-            label=kept.label(config.name),
-            dev=options.dev and config.kind == "flask",
-            image=options.image if config.kind == "flask" else "",
-        )
+def _request(
+    found: Project,
+    config: ServiceConfig,
+    kept: Ledger,
+    locked: Mapping[str, str],
+    options: _Options,
+) -> Request:
+    return Request(
+        config=config,
+        project=found,
+        folder=kept.folder(config.name),
+        environ=os.environ,
+        locked=locked,
+        label=kept.label(config.name),
+        dev=options.dev and config.kind == "flask",
+        image=options.image if config.kind == "flask" else "",
     )
-    return Planned(config, service, Grant(os.environ))
 
 
 def _locked(found: Project) -> Mapping[str, str]:
@@ -165,34 +166,44 @@ def _image(*, stale: bool) -> str:
     return usable(freshness.of(request_here()), stale=stale, mount=False).id
 
 
-def _granted(found: Project, planned: Planned, options: _Options, output: Output) -> Planned:
-    """Return a planned service with the GPUs that it gets."""
-    config, service = planned.config, planned.service
+def _granted(
+    found: Project,
+    config: ServiceConfig,
+    service: Service,
+    options: _Options,
+    output: Output,
+) -> Planned:
+    """Return a service with the GPUs that it gets."""
     asked = GpuOptions(count=config.gpus, wait=options.wait if config.gpus else None)
     environ = {**os.environ, **config.environment}
-    holder = Holder.this(("envkit", "serve", config.name), str(found.root))
     if not (found.config.gpu.is_set or asked.is_explicit):
-        return planned._replace(grant=Grant(environ))
+        return Planned(config, service, Grant(environ))
+    holder = Holder.this(("envkit", "serve", config.name), str(found.root))
     granting = Granting(found, asked, environ, output)
-    if not service.in_container:
+    if service.in_container:
+        label = os.urandom(8).hex()
+        where = endpoint.find(os.environ)
+        holder = holder._replace(container=Container(label, where.address))
+        granted = granting.grant_container(holder)
+        if granted.gpus:
+            where.refuse_remote(
+                "whose GPUs are meant",
+                f"Set gpus = 0 for {config.name}, or use an engine of this machine.",
+            )
+        grant = Grant(environ, granted.gpus, label if granted.lease else "")
+    else:
         granted = granting.grant(holder)
-        held = _Held(granted.lease, holder)
-        numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
-        grant = Grant(granted.environ, granted.gpus, descriptors=held.descriptors)
-        return planned._replace(grant=grant, gpus=numbers, take_over=held.note, let_go=held.let_go)
-    label = os.urandom(8).hex()
-    where = endpoint.find(os.environ)
-    holder = holder._replace(container=Container(label, where.address))
-    granted = granting.grant_container(holder)
-    if granted.gpus and where.socket is None:
-        raise UsageError(
-            f"The engine at {where} is not this machine's, whose GPUs are meant",
-            f"Set gpus = 0 for {config.name}, or use an engine of this machine.",
-        )
+        descriptors = granted.lease.descriptors if granted.lease else ()
+        grant = Grant(granted.environ, granted.gpus, descriptors=descriptors)
     held = _Held(granted.lease, holder)
-    numbers = tuple(gpu.index for gpu in granted.gpus if gpu.index is not None)
-    grant = Grant(environ, granted.gpus, label if granted.lease else "")
-    return planned._replace(grant=grant, gpus=numbers, take_over=held.note, let_go=held.let_go)
+    return Planned(
+        config,
+        service,
+        grant,
+        gpus=tuple(gpu.index for gpu in granted.gpus if gpu.index is not None),
+        take_over=held.note,
+        let_go=held.let_go,
+    )
 
 
 class _Held:
@@ -206,11 +217,6 @@ class _Held:
         """Write down that this process has it, which may be another one than took it."""
         if self._lease:
             self._lease.rewrite(self._holder._replace(pid=os.getpid(), since=time.time()))
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """Those by which it is held."""
-        return self._lease.descriptors if self._lease else ()
 
     def let_go(self) -> None:
         """Let go of it, once."""

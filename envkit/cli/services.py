@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -26,6 +27,8 @@ from envkit.quantities import age_text, count
 from envkit.services.ledger import Entry, Followed, Ledger
 from envkit.store import layout
 from envkit.supervised import kill_marked
+
+T = TypeVar("T")
 
 _HEADINGS = ("name", "kind", "address", "state", "GPU", "since")
 
@@ -146,6 +149,23 @@ def _follow(followed: dict[str, Followed], kept: Ledger, prefixes: Mapping[str, 
         time.sleep(_PERIOD)
 
 
+def picked(services: Mapping[str, T], names: Sequence[str]) -> list[T]:
+    """Return the services that are named, or all, in their order.
+
+    Args:
+        services: name -> what is returned.
+        names: what was asked for; nothing means all.
+
+    Raises:
+        UsageError: there is none of such a name.
+    """
+    for name in names:
+        if name not in services:
+            hint = f"Services: {', '.join(services)}." if services else ""
+            raise UsageError(f"There is no service {name}", hint)
+    return [one for name, one in services.items() if not names or name in names]
+
+
 def ledger_of(found: Project) -> Ledger:
     """Return what is known of the services of a project."""
     store = layout.locate(found.config.store, os.environ)
@@ -206,12 +226,7 @@ def _entries(found: Project, kept: Ledger) -> list[Entry]:
 
 
 def _chosen(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
-    there = [one.name for one in entries]
-    for name in names:
-        if name not in there:
-            hint = f"Services: {', '.join(there)}." if there else ""
-            raise UsageError(f"There is no service {name}", hint)
-    return [one for one in entries if not names or one.name in names]
+    return picked({one.name: one for one in entries}, names)
 
 
 def _await_end(entry: Entry, kept: Ledger, output: Output, limit: float) -> None:
@@ -234,17 +249,14 @@ def _await_end(entry: Entry, kept: Ledger, output: Output, limit: float) -> None
 
 def _clear_away(entry: Entry, kept: Ledger, output: Output) -> None:
     """End and remove what a service whose supervisor was killed may have left."""
-    from envkit.engines.engine import Engine
     from envkit.engines.running import remove_strays
 
     label = kept.label(entry.name)
-    left = (
-        f"; {count(ended, 'process', 'processes')} ended" if (ended := kill_marked(label)) else ""
-    )
+    ended = kill_marked(label)
+    left = f"; {count(ended, 'process', 'processes')} ended" if ended else ""
     try:
-        with Engine(os.environ) as engine:
-            if remove_strays(engine, label):
-                left = "; its container was still there, and is removed"
+        if remove_strays(os.environ, label):
+            left = "; its container was still there, and is removed"
     except EnvkitError as error:
         if entry.process.startswith("container"):
             output.warn(f"{entry.name} may have left its {entry.process}: {error.message}")

@@ -50,6 +50,19 @@ class Endpoint(NamedTuple):
         scheme, _, path = self.address.partition("://")
         return Path(path or "/var/run/docker.sock") if scheme == "unix" else None
 
+    def refuse_remote(self, why: str, hint: str) -> None:
+        """Make sure that the engine is this machine's.
+
+        Args:
+            why: what is here, as in "where the models are".
+            hint: what to do.
+
+        Raises:
+            UsageError: it is another machine's.
+        """
+        if self.socket is None:
+            raise UsageError(f"The engine at {self} is not this machine's, {why}", hint)
+
     def __str__(self) -> str:
         return f"{self.address} ({self.origin})" if self.origin else self.address
 

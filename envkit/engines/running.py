@@ -21,10 +21,9 @@ class Container(NamedTuple):
     """What is to run in a container.
 
     Attributes:
-        name: what the container is called; one that has that name already is removed.
         image: the image's name or id.
         command: what is run; the arguments of the image's entry point, where it has one.
-        label: the value of its label.
+        label: the value of its label, from which its name comes.
         ports: the ports that are reached from outside: one in it -> address and port of this
             machine.
         mounts: the folders of this machine that can be read in it: its path -> this machine's.
@@ -37,7 +36,6 @@ class Container(NamedTuple):
         init: whether something stands above it that hands on signals.
     """
 
-    name: str
     image: str
     command: Sequence[str]
     label: str
@@ -50,6 +48,11 @@ class Container(NamedTuple):
     files: bytes = b""
     health: Sequence[str] = ()
     init: bool = True
+
+    @property
+    def name(self) -> str:
+        """What it is called; one that has that name already is removed."""
+        return f"envkit-{self.label.replace('/', '-')}"
 
 
 class Running:
@@ -139,16 +142,21 @@ class Running:
             self._engine.client.kill(self._name, number)
 
 
-def remove_strays(engine: Engine, label: str) -> int:
+def remove_strays(environ: Mapping[str, str], label: str) -> int:
     """Remove the containers of a service whose supervisor was killed; return how many there were.
 
+    Args:
+        environ: the variables that tell of the engine.
+        label: the value of their label.
+
     Raises:
-        EnvkitError: the engine fails.
+        EnvkitError: there is no engine, or it fails.
     """
-    with engine.speaking.translated("list containers"):
-        filters = {"label": [f"{LABEL}={label}"]}
-        found = engine.client.containers(all=True, filters=filters)
-    return sum(engine.remove_container(one["Id"]) for one in found)
+    with Engine(environ) as engine:
+        with engine.speaking.translated("list containers"):
+            filters = {"label": [f"{LABEL}={label}"]}
+            found = engine.client.containers(all=True, filters=filters)
+        return sum(engine.remove_container(one["Id"]) for one in found)
 
 
 def _config(container: Container) -> dict[str, Any]:

@@ -342,12 +342,7 @@ def make(path: str, leaf: Leaf) -> None:
     """
     if type(leaf) is Linked:
         _refuse_altered(leaf)
-        try:
-            os.link(leaf.source, path)
-        except OSError as error:
-            if error.errno not in _COPY_INSTEAD:
-                raise
-            _copy(leaf.source, path, 0)
+        link(leaf.source, path)
     elif isinstance(leaf, Copied):
         _refuse_altered(leaf)
         _copy(leaf.source, path, stat.S_IWUSR)
@@ -358,6 +353,20 @@ def make(path: str, leaf: Leaf) -> None:
             file.write(leaf.content)
     elif isinstance(leaf, Pointed):
         os.symlink(leaf.target, path)
+
+
+def link(source: str, path: str) -> None:
+    """Let a file be at a path as well; where that cannot be, a copy of it.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _COPY_INSTEAD:
+            raise
+        _copy(source, path, 0)
 
 
 def _refuse_altered(leaf: Linked | Copied) -> None:

@@ -21,6 +21,7 @@ from envkit.gpu import containers
 from envkit.services.listening import Listener, refuse_taken
 from envkit.services.service import Grant, Request, Running, ask, end, reached, shown
 from envkit.supervised import Supervised
+from envkit.tables import is_whole
 
 # Where a service listens if it does not say.
 _PORT = 8000
@@ -142,7 +143,10 @@ class FlaskService:
             EnvkitError: the engine does not answer.
         """
         if self._request.image:
-            _remove_strays(self._request)
+            from envkit.engines.running import remove_strays
+
+            # One that was left behind has the port.
+            remove_strays(self._request.environ, self._request.label)
         if self._request.dev or self._request.image:
             refuse_taken(self._request.config, self.port)
         else:
@@ -182,7 +186,7 @@ class FlaskService:
     def is_ready(self) -> bool:
         """Return whether it answers as it should."""
         self._status, _ = ask(self.host, self.port, self._path)
-        self._was_ready = 0 < self._status < (500 if self._settings.health is None else 400)
+        self._was_ready = 0 < self._status < self._limit
         return self._was_ready
 
     def problem(self) -> str:
@@ -214,6 +218,11 @@ class FlaskService:
     @property
     def _path(self) -> str:
         return self._settings.health or "/"
+
+    @property
+    def _limit(self) -> int:
+        """The least status that does not count as an answer."""
+        return 500 if self._settings.health is None else 400
 
     def _gunicorn(self, folder: str, address: str, *, has_gpu: bool) -> list[str]:
         """Return the words behind `python -m` that let gunicorn serve it.
@@ -264,7 +273,7 @@ class FlaskService:
         from envkit.engines.running import Container
         from envkit.engines.running import Running as RunningContainer
 
-        request, settings = self._request, self._settings
+        request = self._request
         engine = Engine(request.environ)
         given = containers.Given.of(grant.gpus, request.project.config.gpu, engine.info())
         inner = f"0.0.0.0:{_PORT}"
@@ -272,28 +281,18 @@ class FlaskService:
         return RunningContainer(
             engine,
             Container(
-                name=f"envkit-{request.label.replace('/', '-')}",
                 image=request.image,
                 command=["python", "-m", *words],
                 label=request.label,
                 ports={_PORT: (self.host, self.port)},
                 environment={**given.environment, **self._variables()},
                 devices=given.requests(),
-                labels={containers.LABEL: grant.label} if grant.label else {},
+                labels=grant.labels,
                 entrypoint=[],
                 files=_packed(),
-                health=_health(settings.health or "/", 500 if settings.health is None else 400),
+                health=_health(self._path, self._limit),
             ),
         )
-
-
-def _remove_strays(request: Request) -> None:
-    """Remove the container that a supervisor has left behind which was killed."""
-    from envkit.engines.engine import Engine
-    from envkit.engines.running import remove_strays
-
-    with Engine(request.environ) as engine:
-        remove_strays(engine, request.label)
 
 
 def _application() -> str:
@@ -332,4 +331,4 @@ def _sees_gpu(environ: Mapping[str, str]) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000
+    return is_whole(value, 1, 9_999)

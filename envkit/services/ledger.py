@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -63,7 +62,7 @@ class Entry(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether every value is of the kind that it should be, and none more than a line."""
+        """Whether every value is of the kind that it should be."""
         texts = (self.name, self.kind, self.address, self.process, self.reason, self.example)
         return (
             all(isinstance(one, str) for one in texts)
@@ -238,8 +237,3 @@ class Followed:
             return self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino
         except OSError:
             return False
-
-
-def now() -> float:
-    """Return the time, in seconds since the epoch."""
-    return time.time()

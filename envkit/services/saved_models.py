@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from envkit.errors import UsageError
-from envkit.tables import Table
+from envkit.tables import Table, is_whole
 
 Versions = tuple[int, ...] | Literal["all", "latest"]
 
@@ -99,19 +99,19 @@ class Model(NamedTuple):
                     f"{place}: {self.folder} has no version {', '.join(absent)}",
                     f"It has {', '.join(map(str, there))}.",
                 )
-        for version in self.served():
+        served = self.served()
+        for version in served:
             folder = there[version]
             if not any((folder / name).is_file() for name in _GRAPHS):
                 raise UsageError(
                     f"{place}: {folder} has no {_GRAPHS[0]}: it {_content(folder)}",
                     "A version is what `tf.saved_model.save` or `model.export` has written there.",
                 )
-        unserved = [f"{label} = {one}" for label, one in self.labels.items()]
-        unserved = [one for one in unserved if int(one.rpartition(" ")[2]) not in self.served()]
+        unserved = [f"{label} = {one}" for label, one in self.labels.items() if one not in served]
         if unserved:
             raise UsageError(
                 f"{place}: labels of versions that are not served: {', '.join(unserved)}",
-                f"Served: {', '.join(map(str, self.served())) or 'none'}; see `versions`.",
+                f"Served: {', '.join(map(str, served))}; see `versions`.",
             )
 
     def served(self) -> Sequence[int]:
@@ -255,4 +255,4 @@ def _are_labels(value: object) -> bool:
 
 
 def _is_version(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+    return is_whole(value, 0, (1 << 63) - 1)

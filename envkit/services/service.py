@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from envkit.declared import ServiceConfig
+from envkit.gpu import containers
 from envkit.gpu.devices import Gpu
 from envkit.project import Project
 
@@ -84,6 +85,11 @@ class Grant(NamedTuple):
     gpus: tuple[Gpu, ...] = ()
     label: str = ""
     descriptors: tuple[int, ...] = ()
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of its container."""
+        return {containers.LABEL: self.label} if self.label else {}
 
 
 class Service(Protocol):

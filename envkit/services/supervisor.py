@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from envkit.declared import ServiceConfig
 from envkit.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TOOL, EnvkitError, ToolError, UsageError
-from envkit.services.ledger import Entry, Ledger, Log, State, now
+from envkit.services.ledger import Entry, Ledger, Log, State
 from envkit.services.service import Grant, Running, Service, wait_for
 
 # How long is waited for something to be printed before all is looked at again, in seconds.
@@ -134,8 +134,8 @@ class Supervisor:
 
     def _note(self, planned: Planned, state: State) -> None:
         """Write down how one is that has not been started."""
-        name, kind = planned.config.name, planned.config.kind
-        self._ledger.write(Entry(name, kind, state=state, since=now(), supervisor=os.getpid()))
+        entry = Entry(planned.config.name, planned.config.kind, state=state)
+        self._ledger.write(entry._replace(since=time.time(), supervisor=os.getpid()))
 
     def _is_held(self, name: str) -> bool:
         with ExitStack() as attempt:
@@ -354,7 +354,7 @@ class _Attended:
         is_other = state != self.entry.state or not self.entry.since
         self.entry = self.entry._replace(
             state=state,
-            since=now() if is_other else self.entry.since,
+            since=time.time() if is_other else self.entry.since,
             process=self.running.identity if self.running else "",
             supervisor=os.getpid(),
             reason=reason,

@@ -28,6 +28,7 @@ from envkit.services.listening import refuse_taken
 from envkit.services.saved_models import Model
 from envkit.services.service import Grant, Request, Running, ask, reached, shown, wait_for
 from envkit.store.layout import write_whole
+from envkit.tables import is_whole
 
 # The server's ports, as its documentation has them.
 _GRPC, _REST = 8500, 8501
@@ -143,11 +144,7 @@ def plan(request: Request) -> ServingService:
                     "The server reads assets.extra/tf_serving_warmup_requests of a version.",
                 )
     with Engine(request.environ) as engine:
-        if engine.endpoint.socket is None:
-            raise UsageError(
-                f"The engine at {engine.endpoint} is not this machine's, where the models are",
-                "Use an engine of this machine.",
-            )
+        engine.endpoint.refuse_remote("where the models are", "Use an engine of this machine.")
     return ServingService(request, settings)
 
 
@@ -176,9 +173,8 @@ class ServingService:
             UsageError: somebody else listens there.
             EnvkitError: the engine does not answer.
         """
-        with Engine(self._request.environ) as engine:
-            # One that was left behind has the ports.
-            containers_running.remove_strays(engine, self._request.label)
+        # One that was left behind has the ports.
+        containers_running.remove_strays(self._request.environ, self._request.label)
         for port in (self.port, self._settings.grpc_port):
             refuse_taken(self._request.config, port)
 
@@ -202,7 +198,6 @@ class ServingService:
         return containers_running.Running(
             engine,
             Container(
-                name=f"envkit-{request.label.replace('/', '-')}",
                 image=image,
                 command=self._flags(),
                 label=request.label,
@@ -213,7 +208,7 @@ class ServingService:
                 mounts={**mounts, _CONFIG: str(request.folder)},
                 environment={**given.environment, **request.config.environment},
                 devices=given.requests(),
-                labels={containers.LABEL: grant.label} if grant.label else {},
+                labels=grant.labels,
             ),
         )
 
@@ -348,4 +343,4 @@ def _can(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
+    return is_whole(value, 0, (1 << 31) - 1)

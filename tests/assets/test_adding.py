@@ -60,6 +60,14 @@ def test_it_is_declared_and_there(project: Project, server: Files) -> None:
     assert project.install().err.startswith("Already up to date")
 
 
+def test_the_groups_that_are_installed_stay(project: Project, server: Files) -> None:
+    project.lock("delta-1.0", group="dev")
+    project.install("--group", "dev")
+    for words in (("add", server.url("model.bin")), ("remove", "assets/model.bin")):
+        project.succeed("assets", *words)
+        assert project.installed() == {"alpha": "1.0", "delta": "1.0"}
+
+
 def test_an_archive_of_this_machine(project: Project, tmp_path: Path) -> None:
     source = in_zip(tmp_path / "model.zip")
     project.install()
