@@ -23,9 +23,8 @@ from pathlib import Path
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.machine import machine, output, program, say
-from benchmarks.report import between, number, write
-from benchmarks.timing import ratios, spread
+from benchmarks.machine import environment, machine, output, program, say
+from benchmarks.report import cells, publish
 
 README = Path(__file__).with_name("README.md")
 
@@ -51,20 +50,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         lines = _measure(Path(folder), envkit, options.repeats)
     curl = output(["curl", "--version"]).split()[1]
-    text = "\n".join(
-        [
-            f"- Measured: {time.strftime('%Y-%m-%d')}",
-            f"- Tools: {output([envkit, '--version'])}, curl {curl}",
-            f"- Machine: {machine()}",
-            f"- Rounds: {options.repeats}; a file of {SIZE >> 20} MiB, "
-            f"an archive of {MEMBERS} files",
-            "",
-            *lines,
-        ]
-    )
-    print(text)
-    if options.write:
-        write(README, "files", f"{text}\n")
+    facts = {
+        "Measured": time.strftime("%Y-%m-%d"),
+        "Tools": f"{output([envkit, '--version'])}, curl {curl}",
+        "Machine": machine(),
+        "Rounds": f"{options.repeats}; a file of {SIZE >> 20} MiB, an archive of {MEMBERS} files",
+    }
+    publish(README, "files", facts, lines, writing=options.write)
     return 0
 
 
@@ -105,15 +97,9 @@ def _measure(folder: Path, envkit: str, repeats: int) -> list[str]:
                     if round_ >= 0:
                         seconds[name][round_] = took
             *_, by_hand = ways
-            for number_, name in enumerate(ways):
-                own = spread(list(seconds[name].values()))
-                quotient = ratios(seconds[name], seconds[by_hand])
-                assert quotient
-                lines.append(
-                    f"| {'' if number_ else title} | `{name}` | {number(own.median, 2)} "
-                    f"| {number(own.least, 2)} to {number(own.greatest, 2)} "
-                    f"| {number(quotient.median, 2)} ({between(quotient, 2)}) |"
-                )
+            for number, name in enumerate(ways):
+                shown = cells(seconds[name], seconds[by_hand])
+                lines.append(f"| {'' if number else title} | `{name}` | {shown} |")
     return lines
 
 
@@ -125,7 +111,7 @@ class _Bench:
         self._address = address
         self._digests = digests
         self._store = folder / "store"
-        self._environ = {**os.environ, "ENVKIT_STORE": str(self._store), "ENVKIT_COMPILE": "now"}
+        self._environ = environment(ENVKIT_STORE=str(self._store), ENVKIT_COMPILE="now")
         self._ours, self._other, self._hand = (folder / name for name in ("ours", "other", "hand"))
         for place in (self._ours, self._other):
             place.mkdir()

@@ -41,6 +41,12 @@ def output(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     return done.stdout.strip()
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Return this process's variables and ``more``, byte-code being kept, as for most people."""
+    kept = {name: os.environ[name] for name in os.environ if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **more}
+
+
 def known(text: str, names: Sequence[str]) -> tuple[str, ...]:
     """Read an option's list of ``names``; `argparse.ArgumentTypeError` if one is none of them."""
     chosen = tuple(name.strip() for name in text.split(","))

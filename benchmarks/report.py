@@ -50,11 +50,11 @@ class Series:
 
 def tables(samples: Iterable[Sample], facts: Mapping[str, str], sizes: Mapping[int, str]) -> str:
     """Render all results as Markdown, ``facts`` above them, ``sizes`` as their headings."""
-    listed = list(samples)
-    lines = [f"- {name}: {fact}" for name, fact in facts.items()]
-    for size in sorted({sample.size for sample in listed}):
+    every = list(samples)
+    lines = _listed(facts)
+    for size in sorted({sample.size for sample in every}):
         groups = {
-            row: _series([s for s in listed if s.size == size and s.row == row]) for row in TITLES
+            row: _series([s for s in every if s.size == size and s.row == row]) for row in TITLES
         }
         groups = {row: found for row, found in groups.items() if found}
         lines += ["", f"#### {sizes.get(size, size)}", "", *_summary(groups)]
@@ -70,6 +70,21 @@ def reference(found: Sequence[Series]) -> Series | None:
     return min(whole, key=lambda s: spread(list(s.seconds.values())).median, default=None)
 
 
+def publish(
+    readme: Path,
+    benchmark: str,
+    facts: Mapping[str, str],
+    lines: Sequence[str],
+    *,
+    writing: bool,
+) -> None:
+    """Print ``facts`` and what stands below them; where ``writing``, put it into ``readme`` too."""
+    text = "\n".join([*_listed(facts), "", *lines])
+    print(text)
+    if writing:
+        write(readme, benchmark, f"{text}\n")
+
+
 def write(readme: Path, benchmark: str, text: str) -> None:
     """Put ``text`` between a benchmark's markers in ``readme``; `ValueError` if one is missing."""
     first, last = f"<!-- {benchmark}: begin -->", f"<!-- {benchmark}: end -->"
@@ -78,6 +93,10 @@ def write(readme: Path, benchmark: str, text: str) -> None:
     if not begin or not end:
         raise ValueError(f"{readme} lacks the lines {first} and {last}")
     readme.write_text(f"{head}{begin}\n\n{text}\n{end}{tail}")
+
+
+def _listed(facts: Mapping[str, str]) -> list[str]:
+    return [f"- {name}: {fact}" for name, fact in facts.items()]
 
 
 def _series(samples: Sequence[Sample]) -> list[Series]:
@@ -172,6 +191,15 @@ def _behind(one: Series) -> str:
         return NONE
     cpu = spread([s.behind_cpu for s in behind]).median
     return f"{cpu:.1f}, {max(s.behind_peak_kib for s in behind) / 1024:.0f}"
+
+
+def cells(took: Mapping[int, float], reference: Mapping[int, float]) -> str:
+    """Write what each round took: the median, the range, the ratio to those of a reference."""
+    own = spread(list(took.values()))
+    quotient = ratios(took, reference)
+    assert quotient
+    shown = f"{number(quotient.median, 2)} ({between(quotient, 2)})"
+    return f"{number(own.median, 2)} | {between(own, 2)} | {shown}"
 
 
 def between(of: Spread, digits: int) -> str:

@@ -8,7 +8,6 @@ lacking.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,9 @@ from pathlib import Path
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.machine import machine, output, program, say
-from benchmarks.report import between, number, write
-from benchmarks.timing import ratios, spread
+from benchmarks.machine import environment, machine, output, program, say
+from benchmarks.report import between, cells, number, publish
+from benchmarks.timing import spread
 from envkit.gpu.devices import Driver
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Holder
@@ -55,24 +54,18 @@ def main() -> int:
     try:
         envkit, uv = (_program(name, getattr(options, name)) for name in ("envkit", "uv"))
         with tempfile.TemporaryDirectory() as folder:
-            text = "\n".join(
-                [
-                    f"- Measured: {time.strftime('%Y-%m-%d')}",
-                    f"- Tools: {output([envkit, '--version'])}, {output([uv, '--version'])}",
-                    f"- Machine: {machine()}",
-                    f"- Rounds: {options.repeats}",
-                    "",
-                    *_command_lines(Path(folder), envkit, uv, options.repeats),
-                    "",
-                    *_leases_apart(Path(folder), options.repeats),
-                ]
-            )
+            facts = {
+                "Measured": time.strftime("%Y-%m-%d"),
+                "Tools": f"{output([envkit, '--version'])}, {output([uv, '--version'])}",
+                "Machine": machine(),
+                "Rounds": str(options.repeats),
+            }
+            commands = _command_lines(Path(folder), envkit, uv, options.repeats)
+            leases = _leases_apart(Path(folder), options.repeats)
     except FileNotFoundError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(text)
-    if options.write:
-        write(README, "run", f"{text}\n")
+    publish(README, "run", facts, [*commands, "", *leases], writing=options.write)
     return 0
 
 
@@ -94,35 +87,28 @@ def _command_lines(folder: Path, envkit: str, uv: str, repeats: int) -> list[str
         LEASED: ([envkit, "run", "--gpus", "1", "--", "true"], ours),
         UV: ([uv, "run", "--no-sync", "--", "true"], theirs),
     }
-    environ = {**os.environ, **_driver(folder), "ENVKIT_GPU_LEASES": str(folder / "leases")}
+    environ = environment(**_driver(folder), ENVKIT_GPU_LEASES=str(folder / "leases"))
     (folder / "leases").mkdir()
-    seconds: dict[str, dict[int, float]] = {name: {} for name in ways}
+    took: dict[str, dict[int, float]] = {name: {} for name in ways}
     for round_ in range(-3, repeats):  # what is not warm yet is warmed first
         order = list(ways)
         order = order[round_ % len(order) :] + order[: round_ % len(order)]
         for name in order:
-            took = _timed(*ways[name], environ)
+            milliseconds = _timed(*ways[name], environ)
             if round_ >= 0:
-                seconds[name][round_] = took
-    lines = ["| | median, ms | range, ms | over `true`, ms | to `uv run` (range) |"]
+                took[name][round_] = milliseconds
+    lines = ["| | median, ms | range, ms | to `uv run` (range) | over `true`, ms |"]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
     for name in ways:
-        own = spread(list(seconds[name].values()))
-        over = [took - seconds[BARE][round_] for round_, took in seconds[name].items()]
-        quotient = ratios(seconds[name], seconds[UV])
-        assert quotient
-        lines.append(
-            f"| `{name}` | {_ms(own.median)} | {_ms(own.least)} to {_ms(own.greatest)} "
-            f"| {_ms(spread(over).median)} "
-            f"| {number(quotient.median, 2)} ({between(quotient, 2)}) |"
-        )
+        over = spread([took[name][round_] - took[BARE][round_] for round_ in range(repeats)])
+        lines.append(f"| `{name}` | {cells(took[name], took[UV])} | {number(over.median, 2)} |")
     return lines
 
 
 def _make_projects(ours: Path, theirs: Path, envkit: str, uv: str) -> None:
     """Make a project of each tool with the same distribution, whose environment is ready."""
     say("making the projects")
-    environ = {**os.environ, "ENVKIT_COMPILE": "now", "ENVKIT_STORE": str(ours.parent / "store")}
+    environ = environment(ENVKIT_COMPILE="now", ENVKIT_STORE=str(ours.parent / "store"))
     for folder, commands in (
         (ours, [[envkit, "-q", "init", ".", "six"], [envkit, "-q", "install"]]),
         (theirs, [[uv, "init", "-q", "--bare", "--name", "theirs", "."], [uv, "add", "-q", "six"]]),
@@ -136,16 +122,17 @@ def _make_projects(ours: Path, theirs: Path, envkit: str, uv: str) -> None:
 
 
 def _timed(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> float:
+    """Return how many milliseconds a command takes."""
     start = time.perf_counter()
     subprocess.run(command, cwd=folder, env=environ, check=True, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) * 1000
 
 
 def _leases_apart(folder: Path, repeats: int) -> list[str]:
     """Measure leases in a process that finds the stand-in for the driver."""
     say("taking leases")
     command = [sys.executable, __file__, INNER, "--repeats", str(repeats)]
-    return output(command, {**os.environ, **_driver(folder)}).splitlines()
+    return output(command, environment(**_driver(folder))).splitlines()
 
 
 def _driver(folder: Path) -> Mapping[str, str]:
@@ -187,21 +174,18 @@ def _lease_lines(repeats: int) -> list[str]:
     lines = ["| | median, ms | range, ms |", "| --- | ---: | ---: |"]
     for title, values in rows.items():
         own = spread(values)
-        lines.append(f"| {title} | {_ms(own.median)} | {_ms(own.least)} to {_ms(own.greatest)} |")
+        lines.append(f"| {title} | {number(own.median, 2)} | {between(own, 2)} |")
     return lines
 
 
 def _took(work: Callable[[], Lease | Refusal]) -> float:
+    """Return how many milliseconds it takes to be given a lease, or to be refused one."""
     start = time.perf_counter()
     outcome = work()
-    took = time.perf_counter() - start
+    took = (time.perf_counter() - start) * 1000
     if isinstance(outcome, Lease):
         outcome.release()
     return took
-
-
-def _ms(seconds: float) -> str:
-    return number(seconds * 1000, 2)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import collections
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -24,9 +23,8 @@ from pathlib import Path
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.machine import machine, output, program, say
-from benchmarks.report import between, number, write
-from benchmarks.timing import ratios, spread
+from benchmarks.machine import environment, machine, output, program, say
+from benchmarks.report import cells, publish
 
 README = Path(__file__).with_name("README.md")
 
@@ -61,19 +59,14 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), envkit)
-        text = "\n".join(
-            [
-                f"- Measured: {time.strftime('%Y-%m-%d')}",
-                f"- Tools: {output([envkit, '--version'])}, {bench.versions()}",
-                f"- Machine: {machine()}",
-                f"- Rounds: {options.repeats}; {WORKERS} workers, {CLIENTS} clients",
-                "",
-                *bench.lines(options.repeats),
-            ]
-        )
-    print(text)
-    if options.write:
-        write(README, "serving", f"{text}\n")
+        facts = {
+            "Measured": time.strftime("%Y-%m-%d"),
+            "Tools": f"{output([envkit, '--version'])}, {bench.versions()}",
+            "Machine": machine(),
+            "Rounds": f"{options.repeats}; {WORKERS} workers, {CLIENTS} clients",
+        }
+        lines = bench.lines(options.repeats)
+    publish(README, "serving", facts, lines, writing=options.write)
     return 0
 
 
@@ -83,8 +76,7 @@ class _Bench:
     def __init__(self, folder: Path, envkit: str) -> None:
         say("making the project")
         self._root = folder / "project"
-        self._environ = {**os.environ, "ENVKIT_STORE": str(folder / "store")}
-        self._environ["ENVKIT_COMPILE"] = "now"
+        self._environ = environment(ENVKIT_STORE=str(folder / "store"), ENVKIT_COMPILE="now")
         words = [envkit, "-q", "init", str(self._root), "flask", "gunicorn", "honcho"]
         subprocess.run(words, env=self._environ, check=True)
         self._port = _free_port()
@@ -132,15 +124,9 @@ class _Bench:
         for title, seconds in (("until the first answer", start), ("until it has ended", stop)):
             lines += [f"| {title} | median, s | range, s | to `{GUNICORN}` (range) |"]
             lines += ["| --- | ---: | ---: | ---: |"]
-            for name in self._ways:
-                own = spread(list(seconds[name].values()))
-                quotient = ratios(seconds[name], seconds[GUNICORN])
-                assert quotient
-                lines.append(
-                    f"| `{name}` | {number(own.median, 2)} "
-                    f"| {number(own.least, 2)} to {number(own.greatest, 2)} "
-                    f"| {number(quotient.median, 2)} ({between(quotient, 2)}) |"
-                )
+            lines += [
+                f"| `{name}` | {cells(seconds[name], seconds[GUNICORN])} |" for name in self._ways
+            ]
             lines.append("")
         lines += [
             "| stopped under load | answered, in all | cut off, a round |",

@@ -15,7 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.machine import environment
 
 # What does the same work without knowing what should be: naming each file with its inode, its
 # size and time as well, hashing it.
@@ -53,7 +56,7 @@ def _rounds(
     folder: Path, ours: Sequence[str], theirs: Sequence[str], repeats: int
 ) -> list[tuple[float, float]]:
     """Return the seconds of both commands, taken in turn, the first time left out."""
-    environ = {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
+    environ = environment()
     found = [
         (_seconds(ours, folder, environ), _seconds(theirs, folder, environ))
         for _ in range(repeats + 1)
