@@ -79,13 +79,13 @@ class Listing(NamedTuple):
 def _document(entry: Entry) -> dict[str, object]:
     gpu, users = entry.gpu, entry.users
     return {
-        "index": gpu.index,
+        "index": gpu.number,
         "uuid": gpu.uuid,
         "name": gpu.name,
         "instance": gpu.is_instance,
         "state": entry.state,
         "fault": gpu.fault,
-        **vars(entry.load),
+        **entry.load._asdict(),
         "holder": entry.holder and _holder(entry.holder),
         "processes": None if users is None else [vars(user) for user in users],
     }
@@ -116,7 +116,7 @@ def _cells(entry: Entry, short: Mapping[str, str]) -> tuple[str, ...]:
         used, total = (number / _GIB for number in (load.memory_used or 0, load.memory_total))
         memory = f"{used:.1f} of {total:.1f} GiB"
     return (
-        "MIG" if gpu.is_instance else str(gpu.index),
+        "MIG" if gpu.is_instance else str(gpu.number),
         gpu.fault or entry.state,
         memory,
         "-" if load.utilisation is None else f"{load.utilisation} %",

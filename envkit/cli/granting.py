@@ -297,7 +297,7 @@ def _without_masks(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _named(gpu: Gpu) -> str:
-    return gpu.uuid if gpu.is_instance else f"GPU {gpu.index}"
+    return gpu.uuid if gpu.is_instance else f"GPU {gpu.number}"
 
 
 def _text(refusal: Refusal, wish: Wish, by_uuid: Mapping[str, Gpu]) -> str:
@@ -307,7 +307,7 @@ def _text(refusal: Refusal, wish: Wish, by_uuid: Mapping[str, Gpu]) -> str:
     groups: dict[str, list[str]] = {}
     for one in refusal.hindrances:
         gpu = by_uuid[one.uuid]
-        name = gpu.uuid if gpu.is_instance else str(gpu.index)
+        name = gpu.uuid if gpu.is_instance else str(gpu.number)
         groups.setdefault(_hindrance(one), []).append(name)
     parts += [f"{','.join(names)}: {reason}" for reason, names in groups.items()]
     return "; ".join(parts)

@@ -200,7 +200,7 @@ def _granted(
         config,
         service,
         grant,
-        gpus=tuple(gpu.index for gpu in granted.gpus if gpu.index is not None),
+        gpus=tuple(gpu.number for gpu in granted.gpus if gpu.index is not None),
         take_over=held.note,
         let_go=held.let_go,
     )

@@ -64,7 +64,7 @@ def number_of(count: Count, found: Sequence[Gpu], gpus: Sequence[Gpu], narrowed:
     if 0 < number <= len(found):
         return number
     whole = [gpu for gpu in gpus if not gpu.is_instance]
-    lost = [f"GPU {gpu.index}: {gpu.fault}" for gpu in whole if gpu.fault]
+    lost = [f"GPU {gpu.number}: {gpu.fault}" for gpu in whole if gpu.fault]
     reasons = "; ".join([*([narrowed] if narrowed else []), *lost])
     divided = any(gpu.is_divided for gpu in whole) and count != 1
     hint = "A process can use one MIG instance, and no more." if divided else "See `envkit gpu`."
@@ -89,7 +89,7 @@ def scheduled(environ: Mapping[str, str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...
     whole = [gpu for gpu in gpus if not gpu.is_instance]
     if len(whole) == len(numbers):
         return tuple(gpu for gpu in gpus if gpu.is_usable)
-    by_index = {gpu.index: gpu for gpu in whole if gpu.is_usable}
+    by_index = {gpu.number: gpu for gpu in whole if gpu.is_usable}
     return tuple(by_index[one] for one in numbers if one in by_index)
 
 
@@ -132,7 +132,7 @@ def _configured(config: GpuConfig, gpus: Sequence[Gpu]) -> list[Gpu]:
         meant = masks.visible(device, [gpu.named for gpu in named.values()])
         if len(meant) != 1:
             several = sum(gpu.uuid.startswith(device) for gpu in named.values()) > 1
-            known = few((gpu.uuid if gpu.is_instance else gpu.index for gpu in gpus), 16)
+            known = few((gpu.uuid if gpu.is_instance else gpu.number for gpu in gpus), 16)
             what = f"{device} means several GPUs" if several else f"There is no GPU {device} here"
             raise UsageError(what, f"There are: {known or 'none'}.")
         if named[meant[0].uuid] in found:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from envkit import procfs
 from envkit.errors import MissingError
@@ -32,12 +31,11 @@ class NoDriverError(MissingError):
     """There is no NVIDIA driver, and so there are no GPUs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
+class Gpu(NamedTuple):
     """A GPU, or a MIG instance of one.
 
     Attributes:
-        index: its place in the order of the PCI bus, or that of the GPU an instance is part of.
+        number: its place in the order of the PCI bus, or that of the GPU an instance is part of.
         uuid: its UUID; empty if it does not answer.
         name: as in "NVIDIA H100 80GB HBM3"; empty if it does not answer.
         handle: NVML's own for it.
@@ -46,7 +44,7 @@ class Gpu:
         fault: why nothing is known of it, in the driver's words; empty if all is well.
     """
 
-    index: int
+    number: int
     uuid: str
     name: str
     handle: Any = None
@@ -62,19 +60,17 @@ class Gpu:
     @property
     def named(self) -> Named:
         """What it can be called."""
-        return Named(None if self.is_instance else self.index, self.uuid)
+        return Named(None if self.is_instance else self.number, self.uuid)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Process:
+class Process(NamedTuple):
     """A process that computes on a GPU: its id, and the bytes it has there, if that is known."""
 
     pid: int
     memory: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Load:
+class Load(NamedTuple):
     """What a GPU is doing: memory in bytes, utilisation in percent; None where it does not say."""
 
     memory_used: int | None = None
@@ -124,9 +120,9 @@ class Driver:
         count = self._asked(self._nvml.nvmlDeviceGetCount) or 0
         found = _in_order([self._gpu(number) for number in range(count)])
         gpus: list[Gpu] = []
-        for index, gpu in enumerate(found):
-            gpus.append(replace(gpu, index=index))
-            gpus += [replace(one, index=index) for one in self._instances(gpu)]
+        for number, gpu in enumerate(found):
+            gpus.append(gpu._replace(number=number))
+            gpus += [one._replace(number=number) for one in self._instances(gpu)]
         return tuple(gpus)
 
     def load(self, gpu: Gpu) -> Load:
@@ -165,14 +161,14 @@ class Driver:
             handle = nvml.nvmlDeviceGetHandleByIndex(number)
             bus = nvml.nvmlDeviceGetPciInfo(handle).busId
             gpu = Gpu(
-                index=number,
+                number=number,
                 uuid=nvml.nvmlDeviceGetUUID(handle),
                 name=nvml.nvmlDeviceGetName(handle),
                 handle=handle,
                 is_divided=bool(self._mode(handle)),
             )
         except nvml.NVMLError as error:
-            return "", Gpu(index=number, uuid="", name="", fault=str(error))
+            return "", Gpu(number=number, uuid="", name="", fault=str(error))
         return str(bus).lower(), gpu
 
     def _instances(self, gpu: Gpu) -> Iterator[Gpu]:
@@ -184,7 +180,7 @@ class Driver:
             uuid = self._asked(nvml.nvmlDeviceGetUUID, handle) if handle else None
             if uuid:
                 name = self._asked(nvml.nvmlDeviceGetName, handle) or ""
-                yield Gpu(index=gpu.index, uuid=uuid, name=name, handle=handle, is_instance=True)
+                yield Gpu(number=gpu.number, uuid=uuid, name=name, handle=handle, is_instance=True)
 
     def _mode(self, handle: Any) -> int:
         """Return 1 if a GPU is divided into MIG instances."""

@@ -39,7 +39,7 @@ def chosen_variables(
     """
     certain = order == "PCI_BUS_ID" and not any(gpu.fault for gpu in gpus)
     by_index = certain and not any(gpu.is_instance for gpu in chosen)
-    mask = ",".join(str(gpu.index) if by_index else gpu.uuid for gpu in chosen)
+    mask = ",".join(str(gpu.number) if by_index else gpu.uuid for gpu in chosen)
     return masks.variables(mask, order=order, memory_growth=config.memory_growth)
 
 

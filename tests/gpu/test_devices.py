@@ -18,8 +18,9 @@ from envkit.errors import EnvkitError
 try:
     with Driver() as driver:
         found = [
-            {**vars(gpu), "handle": None, "load": vars(driver.load(gpu)), "usable": gpu.is_usable,
-             "processes": (p := driver.processes(gpu)) and [vars(one) for one in p]}
+            {**gpu._asdict(), "handle": None, "usable": gpu.is_usable,
+             "load": driver.load(gpu)._asdict(),
+             "processes": (p := driver.processes(gpu)) and [one._asdict() for one in p]}
             for gpu in driver.gpus()
         ]
         print(json.dumps({"version": driver.version, "gpus": found}))
@@ -73,14 +74,14 @@ def test_so_many(library: Nvml, count: int) -> None:
     found = listed(library.environ)
     assert found["version"] == "555.42.02"
     assert [one["uuid"] for one in found["gpus"]] == [uuid(number) for number in range(count)]
-    assert [one["index"] for one in found["gpus"]] == list(range(count))
+    assert [one["number"] for one in found["gpus"]] == list(range(count))
     assert all(one["usable"] for one in found["gpus"])
 
 
 def test_the_order_is_that_of_the_bus(library: Nvml) -> None:
     library.says(list(reversed(gpus(4))))
     found = listed(library.environ)["gpus"]
-    assert [(one["index"], one["uuid"]) for one in found] == [(n, uuid(n)) for n in range(4)]
+    assert [(one["number"], one["uuid"]) for one in found] == [(n, uuid(n)) for n in range(4)]
 
 
 def test_what_it_does(library: Nvml) -> None:
@@ -110,7 +111,7 @@ def test_instances_stand_behind_their_gpu(library: Nvml) -> None:
         ("MIG-2", True, True),
         (uuid(1), False, True),
     ]
-    assert [one["index"] for one in found] == [0, 0, 0, 1]
+    assert [one["number"] for one in found] == [0, 0, 0, 1]
     assert [len(one["processes"]) for one in found] == [0, 1, 0, 0]
     assert found[2]["name"] == "H100 MIG 1g"
     assert found[1]["load"]["utilisation"] is None

@@ -44,7 +44,7 @@ def test_one_is_leased(here: Project, real: Sequence[Gpu]) -> None:
     found = run(here, "--gpus", "1")
     uuid = found["ENVKIT_GPU_LEASE"]
     (gpu,) = [one for one in real if one.uuid == uuid]
-    assert found["CUDA_VISIBLE_DEVICES"] in (str(gpu.index), gpu.uuid)
+    assert found["CUDA_VISIBLE_DEVICES"] in (str(gpu.number), gpu.uuid)
 
 
 def test_cuda_sees_what_is_leased(here: Project, tmp_path: Path) -> None:
@@ -72,4 +72,4 @@ def test_nvidia_smi_agrees(real: Sequence[Gpu]) -> None:
     except FileNotFoundError:
         pytest.skip("no nvidia-smi here")
     listed = [line.split(", ") for line in done.stdout.splitlines()]
-    assert listed == [[str(gpu.index), gpu.uuid] for gpu in real if not gpu.is_instance]
+    assert listed == [[str(gpu.number), gpu.uuid] for gpu in real if not gpu.is_instance]
