@@ -1,13 +1,12 @@
 """Other processes of this machine, as the kernel tells of them.
 
-Source: proc(5): /proc/PID/cmdline, /proc/PID/stat, /proc/stat.
+Source: proc(5): /proc/PID/cmdline, /proc/PID/stat.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
 # What is shown of a command, in characters.
@@ -22,14 +21,14 @@ class Running(NamedTuple):
         uid: whose it is.
         parent: the id of the process that started it, or took it over.
         words: its command.
-        since: when it started, in seconds since 1970.
+        ticks: when it started, in ticks of the clock since the machine did.
     """
 
     pid: int
     uid: int
     parent: int
     words: tuple[str, ...]
-    since: float
+    ticks: int
 
     @property
     def user(self) -> str:
@@ -82,17 +81,22 @@ def find(pid: int) -> Running | None:
             # numbered from 3 on (4: ppid, 22: starttime).
             fields = file.read().rpartition(")")[2].split()
         uid = os.stat(f"/proc/{pid}").st_uid
-        since = _started() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return Running(pid, uid, int(fields[1]), tuple(words), since)
-    except (OSError, ValueError, LookupError, StopIteration):
+        return Running(pid, uid, int(fields[1]), tuple(words), int(fields[19]))
+    except (OSError, ValueError, LookupError):
         return None
 
 
-@cache
-def _started() -> int:
-    """Return when the machine was started, in seconds since 1970."""
-    with open("/proc/stat", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("btime "))
+def identity(pid: int) -> str:
+    """Return what no other process has, since the machine was started; empty if there is none.
+
+    Ids are used again, and each container has its own (pid_namespaces(7)). When it started is
+    counted in ticks, which no clock that is set changes.
+    """
+    found = find(pid)
+    try:
+        return f"{os.readlink('/proc/self/ns/pid')} {pid} {found.ticks}" if found else ""
+    except OSError:
+        return ""
 
 
 def ancestry(pid: int) -> Iterator[int]:
@@ -110,7 +114,8 @@ def text(pid: int) -> str:
     found = find(pid)
     if found is None:
         return f"pid {pid}"
-    since = time.strftime("%H:%M:%S", time.localtime(found.since))
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - found.ticks / os.sysconf("SC_CLK_TCK")
+    since = time.strftime("%H:%M:%S", time.localtime(time.time() - age))
     return f"pid {pid}, `{found.command}`, since {since}"
 
 

@@ -93,7 +93,7 @@ def _attended(words: Sequence[str], lease: Lease, holder: Holder) -> int:
     lease.hand_on()
     code = foreground.attend(words, os.environ)
     if holder.container and not containers.is_running(holder.container):
-        lease.rewrite(holder._replace(container=None))
+        lease.end_container(holder.container)
     return code
 
 
@@ -110,21 +110,19 @@ def _gpus(command: Sequence[str], project: Project, asked: GpuOptions, output: O
     config = project.config.gpu
     with Connecting(os.environ) as connecting:
         where = connecting.endpoint
-        label = os.urandom(8).hex()
-        holder = Holder.this(command, str(project.root))._replace(
-            container=Container(label, where.address)
-        )
+        container = Container(os.urandom(8).hex(), where.address)
+        holder = Holder.this(command, str(project.root))._replace(container=container)
         granted = Granting(project, asked, os.environ, output).grant_container(holder)
+        holder = granted.holder or holder
         if not granted.gpus:
             return _Given(containers.Given.of((), config, {}).options(), None, holder)
         where.refuse_remote(
             "whose GPUs are meant", "Leave --gpus out, or use an engine of this machine."
         )
         info = connecting.engine.info()
-    name = label if granted.lease else ""
     options = containers.Given.of(granted.gpus, config, info).options()
-    if name:
-        options = (*options, "--label", f"{containers.LABEL}={name}")
+    if granted.lease and holder.container:
+        options = (*options, "--label", f"{containers.LABEL}={holder.container.label}")
     return _Given(options, granted.lease, holder)
 
 

@@ -19,7 +19,7 @@ from envkit.gpu import folder as folders
 from envkit.gpu import queue
 from envkit.gpu import survey as surveys
 from envkit.gpu.devices import Driver, NoDriverError
-from envkit.gpu.leases import holder_of
+from envkit.gpu.occupancy import holder_of
 
 # What a group can be called (groupadd(8)).
 _GROUP = r"[a-z_][a-z0-9_-]{0,31}"

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from envkit.cli import waiting
 from envkit.cli.output import Output
+from envkit.cli.waiting import Sought
 from envkit.config import GpuOptions
 from envkit.declared import Count
-from envkit.errors import MissingError, UsageError
+from envkit.errors import UsageError
 from envkit.gpu import choice, folder, marks, masks, variables
 from envkit.gpu.containers import is_running
 from envkit.gpu.devices import Driver, Gpu, NoDriverError
 from envkit.gpu.holders import Holder
-from envkit.gpu.leases import Hindrance, Lease, Leases, Refusal, Wish, are_ours
+from envkit.gpu.leases import Lease, Leases, UserOf, Wish
+from envkit.gpu.occupancy import are_ours
 from envkit.project import Project
-from envkit.quantities import age_text, parse_seconds
 from envkit.quantities import count as counted
-
-# How often it is looked whether there are GPUs now, in seconds.
-_PERIOD = 0.5
+from envkit.quantities import parse_seconds
 
 
 class Granted(NamedTuple):
@@ -31,11 +30,13 @@ class Granted(NamedTuple):
         environ: all its variables.
         gpus: the GPUs that it may see; for commands outside of containers only those on lease.
         lease: its lease, which has to be handed on; None without one.
+        holder: who has it, as others are told; None without one.
     """
 
     environ: Mapping[str, str]
     gpus: tuple[Gpu, ...] = ()
     lease: Lease | None = None
+    holder: Holder | None = None
 
 
 class Granting:
@@ -100,10 +101,12 @@ class Granting:
         if self._is_leased():
             if self._asked.is_explicit:
                 return self._part(holder)
-            leased = self._environ
-            return self._seen(lambda gpus: choice.leased(leased, gpus))
+            return self._joined(holder)
         environ = self._environ
-        if masks.is_scheduled(environ) and self._asked.count != 0:
+        if masks.is_scheduled(environ):
+            self._check_schedule()
+            if self._asked.count == 0:
+                return Granted(environ)
             return self._seen(lambda gpus: choice.scheduled(environ, gpus))
         if config.count:
             return self._leased(config.count, holder)
@@ -135,10 +138,27 @@ class Granting:
         with Driver() as driver:
             return self._lease(driver, number, holder, variables.depth(self._environ) + 1)
 
+    def _joined(self, holder: Holder) -> Granted:
+        """Return the GPUs of the lease that this is run under, for a container to see as well."""
+        leased = self._environ
+        granted = self._seen(lambda gpus: choice.leased(leased, gpus))
+        if not (granted.gpus and holder.container):
+            return granted
+        with self._leases(lambda _: "", variables.depth(leased) + 1) as leases:
+            lease, holder = leases.join(holder.container)
+        return granted._replace(lease=lease, holder=holder)
+
     def _scheduled(self) -> Granted:
         """Return what a command gets in an allocation of a scheduler's."""
+        self._check_schedule()
         if self._asked.count == 0:
             return self._hidden()
+        return self._with(variables.project_variables(self._config))
+
+    def _check_schedule(self) -> None:
+        """Refuse or warn of what is asked for other than a scheduler has allocated."""
+        if self._asked.count == 0:
+            return
         number = variables.scheduled_count(self._environ)
         if isinstance(self._asked.count, int) and number not in (None, self._asked.count):
             raise UsageError(
@@ -147,7 +167,6 @@ class Granting:
             )
         if self._asked.devices is not None:
             self._output.warn("Slurm has chosen the GPUs of this job: --devices is not heeded")
-        return self._with(variables.project_variables(self._config))
 
     def _hidden(self) -> Granted:
         environ = _without_masks(variables.without_lease(self._environ))
@@ -170,8 +189,23 @@ class Granting:
         return variables.with_own(environ, wanted, self._environment)
 
     def _seen(self, choose: Callable[[Sequence[Gpu]], tuple[Gpu, ...]]) -> Granted:
-        with Driver() as driver:
-            return Granted(self._environ, choose(driver.gpus()))
+        """Return GPUs that a container may see, whoever else uses them."""
+        with self._driver() as driver:
+            return Granted(self._environ, choose(driver.gpus()) if driver else ())
+
+    @contextlib.contextmanager
+    def _driver(self) -> Iterator[Driver | None]:
+        """Lend the driver; None if there is none, and nobody asked for GPUs on the command line."""
+        try:
+            driver = Driver()
+        except NoDriverError as error:
+            if self._asked.is_explicit:
+                raise NoDriverError(error.message, "`--gpus 0` runs it without GPUs.") from None
+            self._output.say(f"{error.message}: running without GPUs")
+            yield None
+        else:
+            with driver:
+                yield driver
 
     def _candidates(self, number: Count, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
         by_hand = self._by_hand
@@ -204,46 +238,45 @@ class Granting:
         return variables.project_variables(config)
 
     def _leased(self, number: Count, holder: Holder) -> Granted:
-        try:
-            with Driver() as driver:
-                return self._lease(driver, number, holder)
-        except NoDriverError as error:
-            if self._asked.is_explicit:
-                raise NoDriverError(error.message, "`--gpus 0` runs it without GPUs.") from None
-            self._output.say(f"{error.message}: running without GPUs")
-            return self._with(variables.hidden_variables(self._config))
+        with self._driver() as driver:
+            if driver is None:
+                return self._with(variables.hidden_variables(self._config))
+            return self._lease(driver, number, holder)
 
     def _lease(self, driver: Driver, number: Count, holder: Holder, depth: int = 0) -> Granted:
-        gpus = driver.gpus()
-        outer = choice.leased(self._environ, gpus)
-        if depth:
-            found = choice.part(self._config, self._asked.devices, outer, gpus)
-        else:
-            found = self._candidates(number, gpus)
-        narrowed = f"this lease has {len(outer)}" if depth else self._narrowed()
-        wanted = choice.number_of(number, found, gpus, narrowed)
-        by_uuid = {gpu.uuid: gpu for gpu in gpus}
-        wish = Wish(holder, wanted, tuple(gpu.uuid for gpu in found))
+        def wish(gpus: Sequence[Gpu]) -> Wish:
+            if depth:
+                outer = choice.leased(self._environ, gpus)
+                found = choice.part(self._config, self._asked.devices, outer, gpus)
+                narrowed = f"this lease has {len(outer)}"
+            else:
+                found, narrowed = self._candidates(number, gpus), self._narrowed()
+            wanted = choice.number_of(number, found, gpus, narrowed)
+            return Wish(holder, wanted, tuple(gpu.uuid for gpu in found))
 
-        def user_of(uuid: str) -> str:
-            # What computes under the same lease is no stranger.
-            return "" if depth or uuid not in by_uuid else driver.user(by_uuid[uuid])
-
-        with Leases(
-            self._folder,
-            user_of=user_of,
-            is_running=is_running,
-            within=[gpu.uuid for gpu in outer],
-            depth=depth,
-        ) as leases:
-            lease = self._wait(leases, wish, by_uuid)
+        sought = Sought(driver, wish)
+        # What computes under the same lease is no stranger.
+        with self._leases((lambda _: "") if depth else sought.user, depth) as leases:
+            patience = parse_seconds(self._config.wait)
+            lease = waiting.take(leases, sought, patience, self._hint(), self._output)
+        by_uuid = {gpu.uuid: gpu for gpu in sought.gpus}
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
-        seen = variables.chosen_variables(self._config, taken, gpus, self._order)
+        seen = variables.chosen_variables(self._config, taken, sought.gpus, self._order)
         environ = {name: text for name, text in self._environ.items() if name != masks.CUDA}
         added = {**masks.added(environ, seen), masks.CUDA: seen[masks.CUDA]}
         environ = {**self._with_own(environ, added), **variables.lease_variables(taken, depth)}
-        self._output.detail(f"On lease: {', '.join(_named(gpu) for gpu in taken)}")
-        return Granted(environ, taken, lease)
+        self._output.detail(f"On lease: {sought.numbers(lease.uuids)}")
+        return Granted(environ, taken, lease, holder)
+
+    def _leases(self, user_of: UserOf, depth: int) -> Leases:
+        """Return the leases of the machine, or the parts of the lease that this is run under."""
+        return Leases(
+            self._folder,
+            user_of=user_of,
+            is_running=is_running,
+            within=self._environ[marks.LEASE].split(",") if depth else (),
+            depth=depth,
+        )
 
     def _narrowed(self) -> str:
         """Return what says that only some of the GPUs are meant; empty if nothing does."""
@@ -255,36 +288,6 @@ class Granting:
         name = "gpu.devices" if self._asked.devices is None else "--devices"
         return f"{name} is {', '.join(devices) or 'empty'}"
 
-    def _wait(self, leases: Leases, wish: Wish, by_uuid: Mapping[str, Gpu]) -> Lease:
-        """Return a lease as soon as there is one, if that is in time."""
-        begun = time.monotonic()
-        deadline = begun + parse_seconds(self._config.wait)
-        outcome = leases.take(wish)
-        if isinstance(outcome, Lease):
-            return outcome
-        if time.monotonic() < deadline:
-            leases.enter_queue(wish)
-        said: object = None
-        while isinstance(outcome, Refusal):
-            now = time.monotonic()
-            if now >= deadline:
-                self._output.clear()
-                raise MissingError(_text(outcome, wish, by_uuid), self._hint())
-            place = f", {len(outcome.ahead)} ahead" if outcome.ahead else ""
-            waiting = f"Waiting for {counted(wish.wanted, 'GPU')}{place}"
-            reasons = [(one.uuid, one.reason, one.holder) for one in outcome.hindrances]
-            if self._output.live:
-                text = f"{waiting}, {age_text(now - begun)}: {_text(outcome, wish, by_uuid)}"
-                self._output.draw(text)
-            elif said != (place, reasons):
-                self._output.say(f"{waiting}: {_text(outcome, wish, by_uuid)}")
-                said = place, reasons
-            time.sleep(min(_PERIOD, max(0.0, deadline - now)))
-            outcome = leases.take(wish)
-        taken = ", ".join(_named(by_uuid[uuid]) for uuid in outcome.uuids)
-        self._output.say(f"On lease after {age_text(time.monotonic() - begun)}: {taken}")
-        return outcome
-
     def _hint(self) -> str:
         if parse_seconds(self._config.wait):
             which = "gpu.wait" if self._asked.wait is None else "--wait"
@@ -294,27 +297,3 @@ class Granting:
 
 def _without_masks(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in masks.MASKS}
-
-
-def _named(gpu: Gpu) -> str:
-    return gpu.uuid if gpu.is_instance else f"GPU {gpu.number}"
-
-
-def _text(refusal: Refusal, wish: Wish, by_uuid: Mapping[str, Gpu]) -> str:
-    """Return why there are not enough GPUs, in a line: who has which."""
-    free = len(wish.candidates) - len(refusal.hindrances)
-    parts = ["no GPU free" if not free else f"{free} of {wish.wanted} GPUs free"]
-    groups: dict[str, list[str]] = {}
-    for one in refusal.hindrances:
-        gpu = by_uuid[one.uuid]
-        name = gpu.uuid if gpu.is_instance else str(gpu.number)
-        groups.setdefault(_hindrance(one), []).append(name)
-    parts += [f"{','.join(names)}: {reason}" for reason, names in groups.items()]
-    return "; ".join(parts)
-
-
-def _hindrance(one: Hindrance) -> str:
-    if one.reason == "busy":
-        return f"in use by {one.user} without a lease"
-    who = one.holder.text() if one.holder else "somebody"
-    return f"kept for {who}" if one.reason == "kept" else who

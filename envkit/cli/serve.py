@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import click
 
 from envkit import project
 from envkit.cli import running, serving
-from envkit.cli.granting import Granting
+from envkit.cli.granting import Granted, Granting
 from envkit.cli.output import Output
 from envkit.cli.services import complete_names, ledger_of, picked
 from envkit.config import GpuOptions
@@ -21,7 +20,6 @@ from envkit.engines import endpoint
 from envkit.environment import stamp
 from envkit.errors import UsageError
 from envkit.gpu.holders import Container, Holder
-from envkit.gpu.leases import Lease
 from envkit.locks import lock
 from envkit.project import Project
 from envkit.quantities import parse_seconds
@@ -181,26 +179,26 @@ def _granted(
     holder = Holder.this(("envkit", "serve", config.name), str(found.root))
     granting = Granting(found, asked, environ, output)
     if service.in_container:
-        label = os.urandom(8).hex()
         where = endpoint.find(os.environ)
-        holder = holder._replace(container=Container(label, where.address))
-        granted = granting.grant_container(holder)
+        container = Container(os.urandom(8).hex(), where.address)
+        granted = granting.grant_container(holder._replace(container=container))
         if granted.gpus:
             where.refuse_remote(
                 "whose GPUs are meant",
                 f"Set gpus = 0 for {config.name}, or use an engine of this machine.",
             )
-        grant = Grant(environ, granted.gpus, label if granted.lease else "")
+        named = granted.holder and granted.holder.container
+        grant = Grant(environ, granted.gpus, named.label if named else "")
     else:
         granted = granting.grant(holder)
         descriptors = granted.lease.descriptors if granted.lease else ()
         grant = Grant(granted.environ, granted.gpus, descriptors=descriptors)
-    held = _Held(granted.lease, holder)
+    held = _Held(granted)
     return Planned(
         config,
         service,
         grant,
-        gpus=tuple(gpu.number for gpu in granted.gpus if gpu.index is not None),
+        gpus=tuple(gpu.number for gpu in granted.gpus),
         take_over=held.note,
         let_go=held.let_go,
     )
@@ -209,14 +207,14 @@ def _granted(
 class _Held:
     """The lease of a service."""
 
-    def __init__(self, lease: Lease | None, holder: Holder) -> None:
-        self._lease = lease
-        self._holder = holder
+    def __init__(self, granted: Granted) -> None:
+        self._lease = granted.lease
+        self._holder = granted.holder
 
     def note(self) -> None:
         """Write down that this process has it, which may be another one than took it."""
-        if self._lease:
-            self._lease.rewrite(self._holder._replace(pid=os.getpid(), since=time.time()))
+        if self._lease and self._lease.is_own and self._holder:
+            self._lease.rewrite(self._holder.handed_on())
 
     def let_go(self) -> None:
         """Let go of it, once."""

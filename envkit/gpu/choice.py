@@ -79,6 +79,8 @@ def number_of(count: Count, found: Sequence[Gpu], gpus: Sequence[Gpu], narrowed:
 def scheduled(environ: Mapping[str, str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """Return the GPUs that Slurm gave to this job (srun(1), SLURM_STEP_GPUS, SLURM_JOB_GPUS).
 
+    Of these a task can have been given some only, which CUDA_VISIBLE_DEVICES says (--gpu-bind).
+
     Args:
         environ: the variables. Slurm's have the numbers of the machine.
         gpus: those that the driver tells of: all of the machine, or where Slurm hides the others
@@ -88,9 +90,12 @@ def scheduled(environ: Mapping[str, str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...
     numbers = _numbers(given)
     whole = [gpu for gpu in gpus if not gpu.is_instance]
     if len(whole) == len(numbers):
-        return tuple(gpu for gpu in gpus if gpu.is_usable)
-    by_index = {gpu.number: gpu for gpu in whole if gpu.is_usable}
-    return tuple(by_index[one] for one in numbers if one in by_index)
+        found = [gpu for gpu in gpus if gpu.is_usable]
+    else:
+        by_index = {gpu.number: gpu for gpu in whole if gpu.is_usable}
+        found = [by_index[one] for one in numbers if one in by_index]
+    seen = masks.visible(environ.get(masks.CUDA), [gpu.named for gpu in gpus if not gpu.fault])
+    return tuple(gpu for gpu in found if gpu.named in seen)
 
 
 def leased(environ: Mapping[str, str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from envkit import procfs
+from envkit import boot, procfs
 from envkit.quantities import age_text
 
 # The bytes of a line at most; where a file has several, so far apart they stand.
@@ -45,6 +45,9 @@ class Holder(NamedTuple):
     Attributes:
         uid: whose it is.
         pid: the id of its first process; those that it started may have outlived that.
+        started: what tells that process from all others that have its id, before, after or in a
+            container (`procfs.identity`).
+        boot: since which start of which machine it has it (`boot.identity`).
         program: the program and what it runs, without options, which may hold secrets.
         project: the folder of the project; empty outside of one.
         since: since when, in seconds since 1970.
@@ -53,6 +56,8 @@ class Holder(NamedTuple):
 
     uid: int
     pid: int
+    started: str
+    boot: str
     program: str
     project: str
     since: float
@@ -62,7 +67,21 @@ class Holder(NamedTuple):
     def this(cls, command: Sequence[str], project: str) -> Holder:
         """Return this process, which is about to become a command."""
         place = project if len(project) <= _PATH else f"…{project[-_PATH:]}"
-        return cls(os.getuid(), os.getpid(), program(command), place, time.time())
+        pid = os.getpid()
+        return cls(
+            uid=os.getuid(),
+            pid=pid,
+            started=procfs.identity(pid),
+            boot=boot.identity(),
+            program=program(command),
+            project=place,
+            since=time.time(),
+        )
+
+    def handed_on(self) -> Holder:
+        """Return it with this process for its first one, from now on."""
+        pid = os.getpid()
+        return self._replace(pid=pid, started=procfs.identity(pid), since=time.time())
 
     @property
     def user(self) -> str:
@@ -72,8 +91,9 @@ class Holder(NamedTuple):
     @property
     def process(self) -> procfs.Running | None:
         """Its first process; None if that has ended, whichever has its id by now."""
-        found = procfs.find(self.pid)
-        return found if found and found.uid == self.uid and found.since <= self.since + 1 else None
+        if not self.started or self.boot != boot.identity():
+            return None
+        return procfs.find(self.pid) if procfs.identity(self.pid) == self.started else None
 
     @property
     def command(self) -> str:
@@ -126,6 +146,8 @@ def parse(values: dict[str, Any]) -> Holder | None:
         found = Holder(
             uid=int(values["uid"]),
             pid=int(values["pid"]),
+            started=_text(values["started"]),
+            boot=_text(values["boot"]),
             program=_text(values["program"]),
             project=_text(values["project"]),
             since=float(values["since"]),

@@ -10,31 +10,25 @@ the same files.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from envkit import procfs
-from envkit.gpu import claims, holders
+from envkit.errors import MissingError
+from envkit.gpu import holders, occupancy
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
+from envkit.gpu.occupancy import IsRunning, Seen
 from envkit.gpu.queue import Queue, Waiting
-
-# Returns whether a container still runs.
-IsRunning = Callable[[Container], bool]
 
 # Returns who computes on a GPU, given by its UUID, of which nobody has a lease; empty if nobody.
 UserOf = Callable[[str], str]
 
-Reason = Literal["held", "busy", "kept"]
+Reason = Literal["held", "busy", "kept", "unknown"]
 
-# Nobody divides a lease so many times.
-_DEEPEST = 100
-
-_UUID = re.compile(r"(GPU|MIG)-[\w/-]{1,100}", re.ASCII)
+# How often it is asked anew who computes, where GPUs become free in the meantime.
+_TRIES = 3
 
 
 class Hindrance(NamedTuple):
@@ -42,9 +36,9 @@ class Hindrance(NamedTuple):
 
     Attributes:
         uuid: which.
-        reason: it is "held" by a lease, "busy" with work that has none, or "kept" for somebody who
-            came earlier.
-        holder: who has it, or for whom it is kept; None where that is not known.
+        reason: it is "held" by a lease, "busy" with work that has none, "kept" for somebody who
+            came earlier, or has become free so lately that it is "unknown" who uses it.
+        holder: who has it or had it last, or for whom it is kept; None where that is not known.
         user: who computes there, where it is busy.
     """
 
@@ -61,11 +55,13 @@ class Lease(NamedTuple):
         uuids: which, in the order that was wished for.
         descriptors: the open files by which they are held.
         depth: 0, or for a part of another lease one more than that has.
+        is_own: whether this process has taken it, rather than joined in.
     """
 
     uuids: tuple[str, ...]
     descriptors: tuple[int, ...]
     depth: int = 0
+    is_own: bool = True
 
     def hand_on(self) -> None:
         """Let the programs inherit the lease that this process becomes or starts from now on."""
@@ -81,6 +77,28 @@ class Lease(NamedTuple):
         line = holder.encoded()
         for descriptor in self.descriptors:
             holders.write(descriptor, line, self.depth * holders.SIZE)
+
+    def begin(self, holder: Holder) -> None:
+        """Write down who has it from now on, and that nobody has parts of it yet.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        for descriptor in self.descriptors:
+            os.ftruncate(descriptor, self.depth * holders.SIZE)
+        self.rewrite(holder)
+
+    def end_container(self, container: Container) -> None:
+        """Write down that a container has ended, if that is still what has it.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        place = self.depth * holders.SIZE
+        for descriptor in self.descriptors:
+            known = holders.parse(holders.read(descriptor, place))
+            if known and known.container == container:
+                holders.write(descriptor, known._replace(container=None).encoded(), place)
 
     def release(self) -> None:
         """Let go of the GPUs, as far as this process is concerned."""
@@ -113,6 +131,18 @@ class Wish(NamedTuple):
     candidates: Sequence[str]
 
 
+class _Answer(NamedTuple):
+    """What is known of a GPU that nobody has a claim to.
+
+    Attributes:
+        seen: who had it last.
+        hindrance: why it cannot be had all the same; None if it can.
+    """
+
+    seen: Seen
+    hindrance: Hindrance | None
+
+
 class Leases:
     """The leases of a machine, of which this process takes some."""
 
@@ -141,8 +171,9 @@ class Leases:
         self._folder = folder
         self._user_of = user_of
         self._is_running = is_running
+        self._within = within
         self._depth = depth
-        self._queue = Queue(folder, f"queue-{file_name(within[0])}") if within else Queue(folder)
+        self._queue = Queue(folder, depth)
 
     def __enter__(self) -> Leases:
         return self
@@ -159,6 +190,7 @@ class Leases:
 
         Raises:
             RefusedError: too many wait.
+            BusyQueueError: somebody else does not come to an end.
         """
         self._queue.enter(wish.holder, wish.wanted, wish.candidates)
 
@@ -166,30 +198,96 @@ class Leases:
         """Take as many GPUs as are wanted, or none.
 
         Raises:
+            MissingError: the lease of which this was to be a part has ended.
             RefusedError: a file cannot be opened, so that it is not known whose a GPU is.
+            BusyQueueError: somebody else does not come to an end.
+            OSError: the disk refuses.
+        """
+        for _ in range(_TRIES):
+            outcome = self._attempt(wish, self._ask(wish))
+            if isinstance(outcome, Lease):
+                break
+            if all(one.reason != "unknown" for one in outcome.hindrances):
+                break
+        return outcome
+
+    def join(self, container: Container) -> tuple[Lease, Holder]:
+        """Let a container have the GPUs of the lease that this process is within, beside others.
+
+        Several that do have one label, by which any of them keeps the lease.
+
+        Args:
+            container: the container, with a label for it if it is the first.
+
+        Returns:
+            The lease, and who has it by now, with the container and its label.
+
+        Raises:
+            MissingError: the lease has ended.
+            RefusedError: a file cannot be opened.
+            BusyQueueError: somebody else does not come to an end.
             OSError: the disk refuses.
         """
         with self._queue.alone():
-            self._queue.stay()
+            self._refuse_without_lease()
+            known = occupancy.look(self._folder, self._within[0], self._depth - 1).holder
+            if known is None:
+                raise MissingError("It is not written down whose this lease is")
+            if not (known.container and known.container.engine == container.engine):
+                known = known._replace(container=container)
+            names = [occupancy.file_name(uuid) for uuid in self._within]
+            opened = [self._folder.open(name) for name in names]
+            descriptors = tuple(one for one in opened if one is not None)
+            lease = Lease(tuple(self._within), descriptors, self._depth - 1, is_own=False)
+            lease.rewrite(known)
+            return lease, known
+
+    def _ask(self, wish: Wish) -> Mapping[str, _Answer]:
+        """Ask of the GPUs that nobody has a claim to whether they can be had.
+
+        The driver and the engines may take their time; nobody else has to wait for them.
+        """
+        uuids = dict.fromkeys(wish.candidates)
+        for one in self._queue.before():
+            uuids.update(dict.fromkeys(filter(occupancy.is_uuid, one.candidates)))
+        answers = {}
+        for uuid in uuids:
+            seen = occupancy.look(self._folder, uuid, self._depth)
+            if not seen.is_claimed:
+                answers[uuid] = _Answer(seen, self._hindrance(uuid, seen))
+        return answers
+
+    def _hindrance(self, uuid: str, seen: Seen) -> Hindrance | None:
+        """Return why a GPU cannot be had though nobody has a claim to it; None if it can."""
+        if holder := seen.outlived_by(self._is_running):
+            return Hindrance(uuid, "held", holder)
+        user = self._user_of(uuid)
+        return Hindrance(uuid, "busy", user=user) if user else None
+
+    def _attempt(self, wish: Wish, answers: Mapping[str, _Answer]) -> Lease | Refusal:
+        """Take what is wanted, or nothing, while nobody else does."""
+        with self._queue.alone():
+            self._refuse_without_lease()
+            self._queue.stay(wish.wanted, wish.candidates)
             before = self._queue.before()
+            kept = _kept(before, self._free(answers)) if before else {}
             taken: dict[str, int] = {}
             hindrances = []
             try:
-                kept = self._kept(before)
                 for uuid in wish.candidates:
                     if len(taken) == wish.wanted:
                         break
                     if uuid in kept:
                         hindrances.append(Hindrance(uuid, "kept", kept[uuid]))
                         continue
-                    found = self._try(uuid)
+                    found = self._try(uuid, answers.get(uuid))
                     if isinstance(found, Hindrance):
                         hindrances.append(found)
                     else:
                         taken[uuid] = found
                 if len(taken) == wish.wanted:
                     lease = Lease(tuple(taken), tuple(taken.values()), self._depth)
-                    lease.rewrite(wish.holder._replace(since=time.time()))
+                    lease.begin(wish.holder._replace(since=time.time()))
                     return lease
             except BaseException:
                 _close(taken.values())
@@ -198,116 +296,47 @@ class Leases:
         ahead = tuple(one for one in before if {*one.candidates} & {*wish.candidates})
         return Refusal(tuple(hindrances), ahead)
 
-    def _kept(self, before: Sequence[Waiting]) -> dict[str, Holder]:
-        """Return the free GPUs that are kept for those who came earlier, each with that one.
+    def _refuse_without_lease(self) -> None:
+        """Refuse to go on if the lease of which parts are taken has ended."""
+        outer = self._depth - 1
+        if self._within and not occupancy.are_ours(self._folder, self._within, outer):
+            raise MissingError("The lease that this was to be a part of has ended")
 
-        Who can have what it wants gets no more than that; for who cannot yet, all that would do is
-        kept, or others would take one after another of it for ever.
-        """
-        kept: dict[str, Holder] = {}
-        for one in before:
-            wished = [uuid for uuid in one.candidates if _UUID.fullmatch(uuid)]
-            free = [uuid for uuid in wished if uuid not in kept and self._is_free(uuid)]
-            enough = len(free) >= one.wanted
-            kept |= dict.fromkeys(free[: one.wanted] if enough else free, one.holder)
-        return kept
+    def _free(self, answers: Mapping[str, _Answer]) -> set[str]:
+        """Return the GPUs that could be had, and still can."""
+        return {
+            uuid
+            for uuid, answer in answers.items()
+            if not answer.hindrance
+            and not occupancy.look(self._folder, uuid, self._depth).is_claimed
+        }
 
-    def _is_free(self, uuid: str) -> bool:
-        found = self._try(uuid)
-        if isinstance(found, Hindrance):
-            return False
-        os.close(found)
-        return True
-
-    def _try(self, uuid: str) -> int | Hindrance:
+    def _try(self, uuid: str, answer: _Answer | None) -> int | Hindrance:
         """Claim a GPU, or return why it cannot be had."""
-        descriptor = self._folder.open(file_name(uuid))
-        assert descriptor is not None
-        try:
-            hindrance = self._hindrance(uuid, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if hindrance:
-            os.close(descriptor)
-            return hindrance
-        return descriptor
-
-    def _hindrance(self, uuid: str, descriptor: int) -> Hindrance | None:
-        known = holders.parse(holders.read(descriptor, self._depth * holders.SIZE))
-        # A part of a lease outlasts it where who has that does.
-        parts = claims.is_claimed(descriptor, self._depth + 1, _DEEPEST)
-        if parts or not claims.claim(descriptor, self._depth) or _outlives(known, self._is_running):
-            return Hindrance(uuid, "held", known)
-        user = self._user_of(uuid)
-        return Hindrance(uuid, "busy", user=user) if user else None
-
-
-def holder_of(
-    folder: Folder, uuid: str, is_running: IsRunning
-) -> Holder | Literal["unknown"] | None:
-    """Return who has a GPU, if somebody has; "unknown" if that is not written down.
-
-    Raises:
-        RefusedError: its file cannot be opened.
-    """
-    descriptor = folder.open(file_name(uuid), writing=False)
-    if descriptor is None:
-        return None
-    try:
-        known = holders.parse(holders.read(descriptor))
-        if claims.is_claimed(descriptor, 0, _DEEPEST):
-            return known or "unknown"
-        return known if _outlives(known, is_running) else None
-    finally:
+        descriptor, seen = occupancy.claim(self._folder, uuid, self._depth)
+        if descriptor is None:
+            return Hindrance(uuid, "held", seen.holder)
+        is_known = answer is not None and answer.seen == seen
+        if answer and is_known and not answer.hindrance:
+            return descriptor
         os.close(descriptor)
+        if answer and is_known and answer.hindrance:
+            return answer.hindrance
+        return Hindrance(uuid, "unknown", seen.holder)
 
 
-def are_ours(folder: Folder, uuids: Sequence[str], depth: int = 0) -> bool:
-    """Return whether this process works under leases of GPUs, having inherited them.
+def _kept(before: Sequence[Waiting], free: set[str]) -> dict[str, Holder]:
+    """Return the free GPUs that are kept for those who came earlier, each with that one.
 
-    That variables say so proves nothing: they reach further, into a terminal multiplexer's windows
-    say, and stay when the lease has ended. Programs that start others without their open files
-    still have the lease themselves.
-
-    Raises:
-        RefusedError: a file cannot be opened.
+    Who can have what it wants gets no more than that; for who cannot yet, all that would do is
+    kept, or others would take one after another of it for ever.
     """
-    return all(_UUID.fullmatch(uuid) and _is_ours(folder, uuid, depth) for uuid in uuids)
-
-
-def _is_ours(folder: Folder, uuid: str, depth: int) -> bool:
-    descriptor = folder.open(file_name(uuid), writing=False)
-    if descriptor is None:
-        return False
-    try:
-        if not claims.is_claimed(descriptor, depth):
-            return False
-        known = holders.parse(holders.read(descriptor, depth * holders.SIZE))
-        first = known.process if known else None
-        started = first is not None and first.pid in procfs.ancestry(os.getpid())
-        return started or _has_open(os.fstat(descriptor), but=descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _has_open(status: os.stat_result, *, but: int) -> bool:
-    """Return whether this process has a file open by another descriptor (proc(5), PID/fd)."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if int(name) != but and os.path.samestat(os.fstat(int(name)), status):
-                return True
-    return False
-
-
-def _outlives(known: Holder | None, is_running: IsRunning) -> bool:
-    """Return whether the last holder was a container, and still runs."""
-    return bool(known and known.container and is_running(known.container))
-
-
-def file_name(uuid: str) -> str:
-    """Return the name of the file of a GPU; older drivers have slashes in UUIDs of instances."""
-    return uuid.replace("/", "_")
+    kept: dict[str, Holder] = {}
+    for one in before:
+        wished = [uuid for uuid in one.candidates if uuid in free and uuid not in kept]
+        enough = len(wished) >= one.wanted
+        kept |= dict.fromkeys(wished[: one.wanted] if enough else wished, one.holder)
+    return kept
 
 
 def _close(descriptors: Iterable[int]) -> None:

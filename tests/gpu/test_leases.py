@@ -16,7 +16,8 @@ from envkit.errors import RefusedError
 from envkit.gpu import claims, queue
 from envkit.gpu.folder import Folder
 from envkit.gpu.holders import Container, Holder
-from envkit.gpu.leases import Lease, Leases, Refusal, Wish, holder_of
+from envkit.gpu.leases import Lease, Leases, Refusal, Wish
+from envkit.gpu.occupancy import holder_of
 from tests.support.nvml import uuid
 from tests.support.waiting import wait
 

@@ -59,7 +59,8 @@ def main(job: dict[str, Any]) -> None:
     chance = random.Random(job["seed"])  # noqa: S311
     marks = Path(job["marks"])
     if "uid" in job:
-        # What is imported later could not be read any more.
+        # What is imported later could not be read any more, nor what it is imported for.
+        Holder.this(["lessee"], "")
         os.setgroups([job["gid"]])
         os.setgid(job["gid"])
         os.setuid(job["uid"])
