@@ -7,6 +7,7 @@ import sys
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    _open_streams()
     try:
         return _answer(sys.argv[1:])
     except KeyboardInterrupt:
@@ -16,6 +17,17 @@ def main() -> int:
         if isinstance(error.__cause__, KeyboardInterrupt):
             return _interrupted()
         raise
+
+
+def _open_streams() -> None:
+    """Open what is closed of standard input, output and error: no other file is taken for one.
+
+    What is started has them closed all the same.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free (open(2))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _interrupted() -> int:
@@ -74,9 +86,9 @@ def command() -> None:
     gc.set_threshold(50_000)
     code = main()
     for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream:
-                stream.flush()
+        # Whatever suppresses it would have to be imported.
+        try:  # noqa: SIM105
+            stream.flush()
         except OSError:
             pass  # nobody reads it
     os._exit(code)

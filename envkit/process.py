@@ -11,7 +11,7 @@ from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from envkit import refusals
 from envkit.errors import EnvkitError, ToolError
-from envkit.foreground import missing
+from envkit.foreground import missing, restore_signals
 
 T = TypeVar("T")
 
@@ -135,6 +135,7 @@ def detach(command: Sequence[str], *, env: Mapping[str, str]) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(nowhere, descriptor)
+        restore_signals()
         os.execve(command[0], list(command), dict(env))  # noqa: S606
     finally:
         os._exit(127)

@@ -6,11 +6,17 @@ Sources: srun(1), sbatch(1).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-# What a node does: the environment there is made what the lock says, then the command runs in it.
-_STEPS = '{envkit} --quiet install && exec {envkit} run -- "$@"'
+# What a node does: the environment there is made what the lock says, which is that of when the job
+# was submitted, then the command runs in it.
+_STEPS = """\
+if ! echo {sums} | sha256sum --check --status; then
+  echo 'error: the lock has changed since this job was submitted' >&2
+  exit 2
+fi
+{envkit} --quiet install {groups} && exec {envkit} run {masking} "$@\""""
 
 
 class Job(NamedTuple):
@@ -20,14 +26,18 @@ class Job(NamedTuple):
         command: the program and its arguments.
         envkit: the command that is envkit, on each node as here.
         name: what the job is called.
-        gpus: how many GPUs it gets.
+        gpus: how many GPUs it gets; None if nothing is said of them.
+        locks: the files of the locks, and the SHA-256 of each.
+        groups: the options of `envkit install` that say which groups are installed.
         options: more options for Slurm.
     """
 
     command: Sequence[str]
     envkit: Sequence[str]
     name: str
-    gpus: int
+    gpus: int | None
+    locks: Mapping[str, str]
+    groups: Sequence[str] = ()
     options: Sequence[str] = ()
 
     def attached(self) -> list[str]:
@@ -48,4 +58,10 @@ class Job(NamedTuple):
         return [f"--job-name={self.name}", "--nodes=1", "--ntasks=1", *gpus]
 
     def _steps(self) -> str:
-        return _STEPS.format(envkit=shlex.join(self.envkit))
+        return _STEPS.format(
+            sums=shlex.quote("\n".join(f"{sha256}  {path}" for path, sha256 in self.locks.items())),
+            envkit=shlex.join(self.envkit),
+            groups=shlex.join(self.groups),
+            # Where Slurm does not confine a job it sees all of a node, unless it is told otherwise.
+            masking="--gpus 0 --" if self.gpus == 0 else "--",
+        )

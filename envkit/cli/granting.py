@@ -160,9 +160,10 @@ class Granting:
         if self._asked.count == 0:
             return
         number = variables.scheduled_count(self._environ)
-        if isinstance(self._asked.count, int) and number not in (None, self._asked.count):
+        if isinstance(self._asked.count, int) and number != self._asked.count:
+            gave = number or "none, or does not say which"
             raise UsageError(
-                f"{counted(self._asked.count, 'GPU')} wanted, but Slurm gave this job {number}",
+                f"{counted(self._asked.count, 'GPU')} wanted, but Slurm gave this job {gave}",
                 "Leave --gpus out, or ask Slurm for as many.",
             )
         if self._asked.devices is not None:
@@ -262,9 +263,10 @@ class Granting:
         by_uuid = {gpu.uuid: gpu for gpu in sought.gpus}
         taken = tuple(by_uuid[uuid] for uuid in lease.uuids)
         seen = variables.chosen_variables(self._config, taken, sought.gpus, self._order)
+        said = variables.lease_variables(taken, depth, str(self._folder.path))
         environ = {name: text for name, text in self._environ.items() if name != masks.CUDA}
         added = {**masks.added(environ, seen), masks.CUDA: seen[masks.CUDA]}
-        environ = {**self._with_own(environ, added), **variables.lease_variables(taken, depth)}
+        environ = {**self._with_own(environ, added), **said}
         self._output.detail(f"On lease: {sought.numbers(lease.uuids)}")
         return Granted(environ, taken, lease, holder)
 

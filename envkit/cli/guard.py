@@ -50,8 +50,7 @@ def _reported(work: Callable[[], int]) -> int:
     """Do some work; report its error, if it is another than that of being interrupted."""
     try:
         code = work()
-        if sys.stdout:  # there is none where it was closed
-            sys.stdout.flush()
+        sys.stdout.flush()
     except EnvkitError as error:
         report(error)
         return error.exit_code

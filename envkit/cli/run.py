@@ -62,7 +62,7 @@ def run(output: Output, /, command: tuple[str, ...], **options: Any) -> int:
         stale, mount = options["stale"], options["mount"]
         return container.run(command, asked, output, stale=stale, mount=mount)
     if options["on"] is None:
-        running.run_here(asked, command, output)
+        return running.run_here(asked, command, output)
     from envkit.cli import cluster
 
     found = project.find(Path.cwd(), os.environ)
@@ -74,12 +74,12 @@ def run(output: Output, /, command: tuple[str, ...], **options: Any) -> int:
 @click.command()
 @_of_gpus
 @click.pass_obj
-def shell(output: Output, /, **options: Any) -> None:
+def shell(output: Output, /, **options: Any) -> int:
     """Start a shell in the environment; `exit` leaves it.
 
     With --gpus it has them on lease for as long as it runs.
     """
-    running.shell_here(_asked(options), output)
+    return running.shell_here(_asked(options), output)
 
 
 def _asked(options: dict[str, Any]) -> GpuOptions:
@@ -97,7 +97,7 @@ def _refuse_unknown(word: str) -> None:
 
 
 def _refuse_meaningless(options: dict[str, Any]) -> None:
-    """Refuse options that say something only beside another one."""
+    """Refuse options that say something only beside another one, and what is no option of Slurm."""
     for name, needed, is_there in (
         ("stale", "--image", options["in_image"]),
         ("mount", "--image", options["in_image"]),
@@ -107,5 +107,11 @@ def _refuse_meaningless(options: dict[str, Any]) -> None:
         if options[name] and not is_there:
             word = name.replace("_", "-")
             raise UsageError(f"--{word} has a meaning with {needed} only")
+    for word in options["slurm_option"]:
+        if not word.startswith("-"):
+            # Slurm would take it for the command, after having waited for a node.
+            raise UsageError(
+                f"--slurm-option={word}: not an option", "As in --slurm-option=--partition=long."
+            )
     if options["in_image"] and options["on"]:
         raise UsageError("--image and --on do not go together")

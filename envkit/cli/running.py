@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from envkit import foreground, project
 from envkit.cli.output import Output
@@ -16,11 +16,17 @@ from envkit.errors import MissingError, UsageError
 from envkit.gpu.marks import PLACE
 from envkit.project import Project
 
+if TYPE_CHECKING:
+    from envkit.gpu.leases import Lease
+
+# Shells that close whatever files they have inherited, and a lease with them.
+_CLOSING = {"csh", "tcsh"}
+
 # The options that `plainly` knows, and the parameter of `GpuOptions.parse` that each is.
 _OPTIONS = {"--gpus": "count", "--devices": "devices", "--wait": "wait"}
 
 
-def plainly(arguments: Sequence[str]) -> Callable[[], NoReturn] | None:
+def plainly(arguments: Sequence[str]) -> Callable[[], int] | None:
     """Return what does what arguments of `run` say; None if click is needed to understand them.
 
     Args:
@@ -42,7 +48,7 @@ def plainly(arguments: Sequence[str]) -> Callable[[], NoReturn] | None:
     return (lambda: run_here(GpuOptions.parse(**said), command, output)) if command else None
 
 
-def run_here(asked: GpuOptions, command: tuple[str, ...], output: Output) -> NoReturn:
+def run_here(asked: GpuOptions, command: tuple[str, ...], output: Output) -> int:
     """Become a command in the environment of the project in this folder.
 
     Args:
@@ -50,21 +56,28 @@ def run_here(asked: GpuOptions, command: tuple[str, ...], output: Output) -> NoR
         command: the command.
         output: where it is said what is not as it should be, and what is waited for.
 
+    Returns:
+        Its exit code, where this process cannot become it.
+
     Raises:
         MissingError: there is no environment, no such command, or no GPU for it.
     """
     found = ready_project(output)
     environ = activation.environment(str(found.environment), os.environ)
     words = activation.command(command)
-    foreground.replace(words, granted(found, asked, environ, words, output))
+    foreground.check(words, environ)
+    return _become(words, *granted(found, asked, environ, words, output))
 
 
-def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
+def shell_here(asked: GpuOptions, output: Output) -> int:
     """Become a shell in the environment of the project in this folder.
 
     Args:
         asked: what GPUs are asked for; if none are, it has none on lease.
         output: as for `run_here`.
+
+    Returns:
+        As `run_here`.
 
     Raises:
         UsageError: this is one already.
@@ -73,13 +86,24 @@ def shell_here(asked: GpuOptions, output: Output) -> NoReturn:
     found = ready_project(output)
     location = str(found.environment)
     if os.environ.get("VIRTUAL_ENV") == location:
-        raise UsageError("This shell is in the environment already")
-    if asked.wait is not None and asked.count is None:
-        raise UsageError("--wait has a meaning with --gpus only")
-    environ = granted(found, asked, os.environ, ("shell",), output, leasing=asked.is_explicit)
+        raise UsageError(
+            "This shell is in the environment already",
+            "`envkit run --gpus N` takes GPUs for a command; `deactivate` leaves the environment.",
+        )
+    leasing = asked.is_explicit
+    environ, lease = granted(found, asked, os.environ, ("shell",), output, leasing=leasing)
     command, environ = activation.shell(location, environ)
     output.say(f"A shell in {location}; `exit` leaves it")
-    foreground.replace(command, environ)
+    return _become(command, environ, lease)
+
+
+def _become(command: Sequence[str], environ: Mapping[str, str], lease: Lease | None) -> int:
+    """Become a command; wait for one that would not have its lease itself."""
+    if lease:
+        lease.hand_on()
+        if os.path.basename(command[0]) in _CLOSING:
+            return foreground.attend(command, environ)
+    return foreground.replace(command, environ)
 
 
 def ready_project(output: Output) -> Project:
@@ -124,8 +148,8 @@ def granted(
     output: Output,
     *,
     leasing: bool = True,
-) -> Mapping[str, str]:
-    """Return the variables of a command with the GPUs that it gets; a lease is handed on.
+) -> tuple[Mapping[str, str], Lease | None]:
+    """Return the variables of a command with the GPUs that it gets, and its lease of these, if any.
 
     Args:
         found: the project.
@@ -137,20 +161,18 @@ def granted(
             have no lease.
 
     Raises:
-        MissingError: there are no such GPUs, or they are not to be had in time.
+        MissingError: there are no such GPUs, or they are not to be had in time; or no such command.
         UsageError: what is said of them makes no sense here.
     """
     settings = found.config.gpu
     decided = PLACE in environ
     if not (settings.is_set or asked.is_explicit or asked.wait or decided):
-        return environ
+        return environ, None
     from envkit.cli.granting import Granting
     from envkit.gpu.holders import Holder
 
     granting = Granting(found, asked, environ, output)
     if not leasing:
-        return granting.grant_nothing().environ
+        return granting.grant_nothing().environ, None
     given = granting.grant(Holder.this(command, str(found.root)))
-    if given.lease:
-        given.lease.hand_on()
-    return given.environ
+    return given.environ, given.lease

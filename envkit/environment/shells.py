@@ -18,11 +18,11 @@ class Wording(NamedTuple):
         leaving: begins what is done when an environment is left, unless there is a lease; `end`
             ends it, as it does the others.
         entering: begins what is done when one is entered, unless there is a lease, or it was done
-            for this very environment.
+            for this very environment and its settings, `%`.
         unless_decided: begins what is done if nobody has decided what may be seen.
         unless_rocm: begins, within that, what is done if nobody has decided it for ROCm.
         end: ends each of these.
-        settle: says for which environment this was done.
+        settle: says for which environment and settings this was done.
         forget: takes that back.
         assign: sets a variable.
         assign_unset: sets it if it is not set.
@@ -50,12 +50,15 @@ class Wording(NamedTuple):
 _POSIX = Wording(
     leaving='if [ -z "${ENVKIT_GPU_LEASE+x}" ] && [ "${1-}" != nondestructive ]; then',
     entering='if [ -z "${ENVKIT_GPU_LEASE+x}" ] && '
-    '[ "${ENVKIT_GPU_ENVIRONMENT-}" != "$VIRTUAL_ENV" ]; then',
-    unless_decided='if [ -z "${CUDA_VISIBLE_DEVICES+x}${SLURM_JOB_ID+x}" ]; then',
+    '{ [ "${ENVKIT_GPU_ENVIRONMENT-}" != "$VIRTUAL_ENV" ] || '
+    '[ "${ENVKIT_GPU_SETTINGS-%}" != % ]; }; then',
+    unless_decided='if [ -z "${CUDA_VISIBLE_DEVICES+x}'
+    '${SLURM_JOB_GPUS+x}${SLURM_STEP_GPUS+x}" ]; then',
     unless_rocm='if [ -z "${HIP_VISIBLE_DEVICES+x}${ROCR_VISIBLE_DEVICES+x}" ]; then',
     end="fi",
-    settle='ENVKIT_GPU_ENVIRONMENT="$VIRTUAL_ENV"; export ENVKIT_GPU_ENVIRONMENT',
-    forget="unset ENVKIT_GPU_ENVIRONMENT",
+    settle='ENVKIT_GPU_ENVIRONMENT="$VIRTUAL_ENV"; export ENVKIT_GPU_ENVIRONMENT; '
+    "ENVKIT_GPU_SETTINGS=%; export ENVKIT_GPU_SETTINGS",
+    forget="unset ENVKIT_GPU_ENVIRONMENT ENVKIT_GPU_SETTINGS",
     assign="@=%; export @; _ENVKIT_SET_@=%; export _ENVKIT_SET_@",
     assign_unset='if [ -z "${@+x}" ]; then @=%; export @; _ENVKIT_SET_@=%; '
     "export _ENVKIT_SET_@; fi",
@@ -70,12 +73,16 @@ _POSIX = Wording(
 )
 _FISH = Wording(
     leaving='if not set -q ENVKIT_GPU_LEASE; and test "$argv[1]" != nondestructive',
-    entering='if not set -q ENVKIT_GPU_LEASE; and test "$ENVKIT_GPU_ENVIRONMENT" != "$VIRTUAL_ENV"',
-    unless_decided="if not set -q CUDA_VISIBLE_DEVICES; and not set -q SLURM_JOB_ID",
+    entering="set -q ENVKIT_GPU_SETTINGS; and set -l _envkit_settings $ENVKIT_GPU_SETTINGS; "
+    "or set -l _envkit_settings %\n"
+    'if not set -q ENVKIT_GPU_LEASE; and test "$ENVKIT_GPU_ENVIRONMENT $_envkit_settings" != '
+    '"$VIRTUAL_ENV %"',
+    unless_decided="if not set -q CUDA_VISIBLE_DEVICES; and not set -q SLURM_JOB_GPUS; "
+    "and not set -q SLURM_STEP_GPUS",
     unless_rocm="if not set -q HIP_VISIBLE_DEVICES; and not set -q ROCR_VISIBLE_DEVICES",
     end="end",
-    settle='set -gx ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV"',
-    forget="set -e ENVKIT_GPU_ENVIRONMENT",
+    settle='set -gx ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV"; set -gx ENVKIT_GPU_SETTINGS %',
+    forget="set -e ENVKIT_GPU_ENVIRONMENT; set -e ENVKIT_GPU_SETTINGS",
     assign="set -gx @ %; set -gx _ENVKIT_SET_@ %",
     assign_unset="if not set -q @; set -gx @ %; set -gx _ENVKIT_SET_@ %; end",
     remember="if set -q @; set -g _ENVKIT_OLD_@ $@; end",
@@ -91,14 +98,17 @@ _CSH = Wording(
     leaving="if (! $?ENVKIT_GPU_LEASE) then",
     entering="set _envkit_place = ''\n"
     "if ($?ENVKIT_GPU_ENVIRONMENT) then\n"
-    'set _envkit_place = "$ENVKIT_GPU_ENVIRONMENT:q"\n'
+    'set _envkit_place = "$ENVKIT_GPU_ENVIRONMENT:q %"\n'
+    "if ($?ENVKIT_GPU_SETTINGS) then\n"
+    'set _envkit_place = "$ENVKIT_GPU_ENVIRONMENT:q $ENVKIT_GPU_SETTINGS:q"\n'
     "endif\n"
-    'if (! $?ENVKIT_GPU_LEASE && "$_envkit_place:q" != "$VIRTUAL_ENV:q") then',
-    unless_decided="if (! ($?CUDA_VISIBLE_DEVICES || $?SLURM_JOB_ID)) then",
+    "endif\n"
+    'if (! $?ENVKIT_GPU_LEASE && "$_envkit_place:q" != "$VIRTUAL_ENV:q %") then',
+    unless_decided="if (! ($?CUDA_VISIBLE_DEVICES || $?SLURM_JOB_GPUS || $?SLURM_STEP_GPUS)) then",
     unless_rocm="if (! ($?HIP_VISIBLE_DEVICES || $?ROCR_VISIBLE_DEVICES)) then",
     end="endif",
-    settle='setenv ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV:q"',
-    forget="unsetenv ENVKIT_GPU_ENVIRONMENT",
+    settle='setenv ENVKIT_GPU_ENVIRONMENT "$VIRTUAL_ENV:q"\nsetenv ENVKIT_GPU_SETTINGS %',
+    forget="unsetenv ENVKIT_GPU_ENVIRONMENT\nunsetenv ENVKIT_GPU_SETTINGS",
     assign="setenv @ %\nsetenv _ENVKIT_SET_@ %",
     assign_unset="if (! $?@) then\nsetenv @ %\nsetenv _ENVKIT_SET_@ %\nendif",
     remember='if ($?@) then\nset _ENVKIT_OLD_@ = "$@:q"\nendif',
@@ -122,7 +132,12 @@ UNDOING = {"activate": _POSIX, "activate.fish": _FISH, "deactivate.csh": _CSH}
 
 
 def script(
-    name: str, text: str, seen: Mapping[str, str], used: Mapping[str, str], telling: str
+    name: str,
+    text: str,
+    seen: Mapping[str, str],
+    used: Mapping[str, str],
+    telling: str,
+    settings: str,
 ) -> str:
     """Return an activation script that sets variables as well, as `masks.added` adds them.
 
@@ -135,6 +150,7 @@ def script(
         seen: the variables that say what may be seen.
         used: those that say how it is counted and used.
         telling: a line for who activates it by hand; empty for none.
+        settings: what tells these settings from others.
     """
     undoing, setting = UNDOING.get(name), SETTING.get(name)
     if undoing:
@@ -147,7 +163,9 @@ def script(
     lines = [
         *("", "# envkit: what this project's processes may see of the GPUs."),
         # Another environment may have been entered before, in this shell or in one that began it.
-        *(setting.entering, *_undone(setting), setting.settle),
+        setting.entering.replace("%", settings),
+        *_undone(setting),
+        setting.settle.replace("%", settings),
         *(*_set(setting, seen, used, telling), setting.end, ""),
     ]
     return "\n".join([text.rstrip("\n"), *lines])

@@ -61,6 +61,12 @@ class Visibility(NamedTuple):
         return ""
 
     @property
+    def settings(self) -> str:
+        """What tells these settings from others."""
+        said = json.dumps([self.seen, self.used], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:8]
+
+    @property
     def compiled(self) -> str:
         return ""
 
@@ -90,11 +96,11 @@ class Visibility(NamedTuple):
         text = _template()
         for name, variables in (("_SEEN", self.seen), ("_USED", self.used)):
             text = text.replace(f"{name} = {{}}  {_NOTE}\n", f"{name} = {dict(variables)!r}\n")
-        return text
+        return text.replace('_SETTINGS = ""\n', f'_SETTINGS = "{self.settings}"\n')
 
     def _script(self, name: str, content: bytes) -> bytes:
         text = content.decode("utf-8", "surrogateescape")
-        extended = shells.script(name, text, self.seen, self.used, self.telling)
+        extended = shells.script(name, text, self.seen, self.used, self.telling, self.settings)
         return extended.encode("utf-8", "surrogateescape")
 
 

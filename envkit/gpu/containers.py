@@ -26,7 +26,8 @@ LABEL = "dev.envkit.gpu.lease"
 _KIND = "nvidia.com/gpu"
 
 # Images of CUDA ask for all GPUs by themselves, unless this says that they get none.
-_NONE = {"NVIDIA_VISIBLE_DEVICES": "void"}
+VISIBLE = "NVIDIA_VISIBLE_DEVICES"
+_NONE = {VISIBLE: "void"}
 
 # How long an engine may take to answer, in seconds, before its containers count as running.
 _PATIENCE = 2.0

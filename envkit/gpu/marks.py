@@ -8,8 +8,14 @@ MARK = "_ENVKIT_SET_"
 # there, and counts for nothing in another.
 PLACE = "ENVKIT_GPU_ENVIRONMENT"
 
+# Of which settings of it, where its settings have decided rather than a command line.
+SETTINGS = "ENVKIT_GPU_SETTINGS"
+
 # The UUIDs of the GPUs that a process has on lease, in the order in which it counts them.
 LEASE = "ENVKIT_GPU_LEASE"
 
 # How deep it is: 0 or nothing for a lease of whole GPUs, 1 for a part of that, and so on.
 DEPTH = "ENVKIT_GPU_LEASE_DEPTH"
+
+# The folder in which it is kept.
+FOLDER = "ENVKIT_GPU_LEASE_FOLDER"

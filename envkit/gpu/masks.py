@@ -149,17 +149,22 @@ def added(environ: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, st
 
     None that is set is overridden, with one exception: a list of numbers comes with the order that
     they count in, which without a list chooses nothing. What hides from HIP is one thing, be it by
-    its own variable or by one of those that it looks at as well. Within a scheduler's allocation
-    what may be seen is the scheduler's to say.
+    its own variable or by one of those that it looks at as well. Where a scheduler has given GPUs
+    to a job, what may be seen is the scheduler's to say.
     """
     kept = {*environ}
-    if is_scheduled(environ):
+    if is_allotted(environ):
         kept.update(MASKS)
     if kept & {*MASKS}:
         kept.update((HIP, ROCR))
     if CUDA in wanted and CUDA not in kept and is_of_indices(wanted[CUDA]):
         kept.discard(ORDER)
     return {name: value for name, value in wanted.items() if name not in kept}
+
+
+def is_allotted(environ: Mapping[str, str]) -> bool:
+    """Return whether Slurm has given this job GPUs (srun(1), SLURM_JOB_GPUS, SLURM_STEP_GPUS)."""
+    return "SLURM_JOB_GPUS" in environ or "SLURM_STEP_GPUS" in environ
 
 
 def is_scheduled(environ: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from envkit.config import GpuConfig
 from envkit.gpu import masks
 from envkit.gpu.devices import Gpu
-from envkit.gpu.marks import DEPTH, LEASE, MARK, PLACE
+from envkit.gpu.marks import DEPTH, FOLDER, LEASE, MARK, PLACE, SETTINGS
 
 
 def project_variables(config: GpuConfig) -> dict[str, str]:
@@ -43,9 +43,9 @@ def chosen_variables(
     return masks.variables(mask, order=order, memory_growth=config.memory_growth)
 
 
-def lease_variables(leased: Sequence[Gpu], depth: int) -> dict[str, str]:
-    """Return the variables that say that a process has GPUs on lease."""
-    return {LEASE: ",".join(gpu.uuid for gpu in leased), DEPTH: str(depth)}
+def lease_variables(leased: Sequence[Gpu], depth: int, folder: str) -> dict[str, str]:
+    """Return the variables that say that a process has GPUs on lease, and where that is kept."""
+    return {LEASE: ",".join(gpu.uuid for gpu in leased), DEPTH: str(depth), FOLDER: folder}
 
 
 def depth(environ: Mapping[str, str]) -> int:
@@ -57,7 +57,7 @@ def depth(environ: Mapping[str, str]) -> int:
 def without_lease(environ: Mapping[str, str]) -> dict[str, str]:
     """Return variables without those that tell of a lease, and what was set for it."""
     kept = without_own(environ)
-    return {name: value for name, value in kept.items() if name not in (LEASE, DEPTH)}
+    return {name: value for name, value in kept.items() if name not in (LEASE, DEPTH, FOLDER)}
 
 
 def with_own(
@@ -65,13 +65,15 @@ def with_own(
 ) -> dict[str, str]:
     """Return variables with others that envkit sets for an environment, marked as such."""
     marks = {f"{MARK}{name}": value for name, value in added.items()}
-    return {**environ, **added, **marks, PLACE: environment}
+    kept = {name: value for name, value in environ.items() if name != SETTINGS}
+    return {**kept, **added, **marks, PLACE: environment}
 
 
 def without_own(environ: Mapping[str, str]) -> dict[str, str]:
     """Return variables without those that envkit has set, and that are as it set them."""
     result = dict(environ)
     result.pop(PLACE, None)
+    result.pop(SETTINGS, None)
     for name in masks.NAMES:
         own = result.pop(f"{MARK}{name}", None)
         if own is not None and result.get(name) == own:
@@ -79,11 +81,9 @@ def without_own(environ: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
-def scheduled_count(environ: Mapping[str, str]) -> int | None:
-    """Return how many GPUs a job of Slurm's has; None if it has no list of them."""
-    mask = environ.get(masks.CUDA)
-    if mask is None:
-        return None
+def scheduled_count(environ: Mapping[str, str]) -> int:
+    """Return how many GPUs a job of Slurm's has; 0 if it does not say."""
+    mask = environ.get(masks.CUDA, "")
     return sum(1 for one in mask.split(",") if one and one != "NoDevFiles")
 
 

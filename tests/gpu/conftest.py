@@ -14,7 +14,7 @@ def project(machine: Machine, driver: Nvml, leases: Path) -> Project:
     machine.environ |= driver.environ
     machine.environ["ENVKIT_GPU_LEASES"] = str(leases)
     machine.environ["ENVKIT_MACHINE_CONFIG"] = str(machine.folder / "machine.toml")
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_ID"):
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_ID", "SLURM_JOB_GPUS"):
         machine.environ.pop(name, None)
     made = machine.project()
     made.lock("alpha-1.0")

@@ -156,7 +156,12 @@ def test_a_schedulers_mask_is_respected_and_no_lease_taken(project: Project) -> 
     assert run(project, "--gpus", "0", env=job) == {**NOTHING, **ORDER}
     for found in (run(project, env=job), run(project, "--gpus", "1", env=job), bare(project, job)):
         assert found == {"CUDA_VISIBLE_DEVICES": "3", **ORDER}
-    assert bare(project, {"SLURM_JOB_ID": "7"}) == ORDER
+    # What it has given is hidden in other ways; where it has given none, the settings hide them.
+    assert bare(project, {"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0"}) == ORDER
+    for found in (bare(project, {"SLURM_JOB_ID": "7"}), run(project, env={"SLURM_JOB_ID": "7"})):
+        assert found == {**NOTHING, **ORDER}
+    result = project.envkit("run", "--gpus", "1", "--", "true", env={"SLURM_JOB_ID": "7"})
+    assert (result.code, "Slurm gave this job none" in result.err) == (2, True)
 
 
 def test_the_command_line_stands_above_all(project: Project) -> None:

@@ -157,7 +157,8 @@ def test_memory_growth_is_said_to_each_framework() -> None:
 
 
 variables = st.dictionaries(
-    st.sampled_from([*masks.MASKS, masks.ORDER, "SLURM_JOB_ID", "PATH"]), st.sampled_from(["", "1"])
+    st.sampled_from([*masks.MASKS, masks.ORDER, "SLURM_JOB_GPUS", "PATH"]),
+    st.sampled_from(["", "1"]),
 )
 
 
@@ -175,7 +176,7 @@ def test_nothing_that_is_set_is_overridden(environ: dict[str, str], mask: str) -
 def test_whoever_has_decided_has_decided(environ: dict[str, str], mask: str) -> None:
     wanted = masks.variables(mask, order="PCI_BUS_ID", memory_growth=None)
     now = masks.added(environ, wanted).keys() & {*masks.MASKS}
-    if CUDA in environ or "SLURM_JOB_ID" in environ:
+    if CUDA in environ or "SLURM_JOB_GPUS" in environ:
         assert now == set()
     elif environ.keys() & {HIP, ROCR}:
         assert now == {CUDA}

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from envkit.slurm import Job
+from tests.gpu.test_doors import configure
 from tests.support.makes import UnavailableError
 from tests.support.projects import Project
 from tests.support.slurm import Slurm
 from tests.support.waiting import wait
 
 LIMIT = 60
-WHERE = 'printf \'%s %s %s\\n\' "$SLURMD_NODENAME" "$CUDA_VISIBLE_DEVICES" "$VIRTUAL_ENV"'
+WHERE = 'printf \'%s %s %s\\n\' "$SLURMD_NODENAME" "${CUDA_VISIBLE_DEVICES-all}" "$VIRTUAL_ENV"'
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,68 @@ def test_the_settings_say_how_many(here: Project) -> None:
     result = here.succeed("run", "--on", "slurm", "--", "sh", "-c", WHERE)
     assert result.out.split()[1] == "0"
     result = here.succeed("run", "--on", "slurm", "--gpus", "0", "--", "sh", "-c", WHERE)
-    assert result.out.split()[1] in ("NoDevFiles", str(here.venv))
+    assert result.out.split()[1:] == [str(here.venv)]
+    here.root.joinpath("envkit.toml").write_text("[gpu]\ncount = 0\n")
+    result = here.succeed("run", "--on", "slurm", "--", "sh", "-c", WHERE)
+    assert result.out.split()[1:] == [str(here.venv)]
+    # Which GPUs these are is known on this machine only.
+    here.root.joinpath("envkit.toml").write_text("[gpu]\ndevices = [0]\n")
+    result = here.envkit("run", "--on", "slurm", "--", "true")
+    assert result.code == 2
+    assert "--gpus 2" in result.err
+
+
+def test_a_job_without_gpus_sees_none_in_a_project_that_leases_them(here: Project) -> None:
+    # The nodes hide nothing from it by themselves.
+    configure(here, "count = 1")
+    show = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES', 'all'))"
+    command = ["srun", "--ntasks=1"]
+    for inner in (
+        [f"{here.venv}/bin/python", "-c", show],
+        ["sh", "-c", f'. {here.venv}/bin/activate; echo "${{CUDA_VISIBLE_DEVICES-all}}"'],
+        [sys.executable, "-m", "envkit", "run", "--", "python", "-c", show],
+    ):
+        assert here.call([*command, *inner]).out == "\n"
+        assert here.call([*command, "--gpus=1", *inner]).out == "0\n"
+    refused = here.call([*command, sys.executable, "-m", "envkit", "run", "--gpus", "1", "true"])
+    assert "Slurm gave this job none" in refused.err
+
+
+def test_what_is_set_on_this_machine_stays_here(here: Project) -> None:
+    names = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ENVKIT_GPU_LEASE")
+    code = f"import os; print(*(os.environ.get(name) for name in {names}))"
+    words = ("run", "--on", "slurm", "--gpus", "1", "--", "python", "-c", code)
+    assert here.succeed(*words, env=dict.fromkeys(names, "3")).out == "0 None None\n"
+
+
+def test_groups_that_are_installed_stay(here: Project) -> None:
+    here.lock("beta-1.0", group="dev")
+    here.succeed("install", "--group", "dev")
+    code = "import alpha, beta; print('both')"
+    assert here.succeed("run", "--on", "slurm", "--", "python", "-c", code).out == "both\n"
+    assert here.python(code) == "both\n"
+
+
+def test_a_lock_that_changes_while_a_job_waits(here: Project, slurm: Slurm) -> None:
+    begin = ("--slurm-option", "--begin=now+3")
+    result = here.succeed("run", "--on", "slurm", "--detach", *begin, "--", "echo", "ran")
+    here.lock("alpha-1.1")
+    output = here.root / f"slurm-{result.out.strip()}.out"
+    wait(lambda: slurm.jobs() == [] and output.exists(), "it has ended")
+    assert output.read_text() == "error: the lock has changed since this job was submitted\n"
+    assert "ExitCode=2:0" in slurm.ask("scontrol", "show", "job", result.out.strip())
+
+
+def test_what_is_no_option_of_slurm(here: Project) -> None:
+    result = here.envkit("run", "--on", "slurm", "--slurm-option", "long", "--", "true")
+    assert result.code == 2
+    assert "--slurm-option=--partition=long" in result.err
+
+
+def test_where_its_output_goes(here: Project, slurm: Slurm) -> None:
+    words = ("run", "--on", "slurm", "--detach", "--slurm-option=--output=own.log", "--", "true")
+    assert "its output" not in here.succeed(*words).err
+    wait(lambda: slurm.jobs() == [], "it has ended")
 
 
 def test_two_jobs_share_a_node(here: Project, slurm: Slurm) -> None:
@@ -156,11 +218,19 @@ def test_no_slurm(project: Project, tmp_path: Path, detach: tuple[str, ...]) -> 
     command = [sys.executable, "-m", "envkit", "run", "--on", "slurm", *detach, "--", "true"]
     result = project.call(command, env={"PATH": str(tmp_path)})
     assert result.code == 3
-    assert "no such command" in result.err
+    assert "There is no Slurm here" in result.err
 
 
 def test_what_slurm_is_told() -> None:
-    job = Job(["python", "a b.py"], ["py", "-m", "envkit"], "train", 2, ["--partition=long"])
+    job = Job(
+        command=["python", "a b.py"],
+        envkit=["py", "-m", "envkit"],
+        name="train",
+        gpus=2,
+        locks={"/p/requirements.txt": "abc", "/p/requirements-dev.txt": "def"},
+        groups=["--group", "dev"],
+        options=["--partition=long"],
+    )
     assert job.attached()[:7] == [
         *("srun", "--quit-on-interrupt", "--job-name=train", "--nodes=1", "--ntasks=1"),
         *("--gpus=2", "--partition=long"),
@@ -171,3 +241,6 @@ def test_what_slurm_is_told() -> None:
         "--partition=long",
     ]
     assert "set -- python 'a b.py'\n" in script
+    assert "echo 'abc  /p/requirements.txt\ndef  /p/requirements-dev.txt' | sha256sum" in script
+    assert "install --group dev && exec py -m envkit run -- " in script
+    assert "envkit run --gpus 0 -- " in job._replace(gpus=0).detached()[1]
