@@ -237,7 +237,7 @@ def restamp(half: Half, wanted: Wanted, *, changed: bool = False) -> None:
             "mutex": [wanted.home.mutex],
             "lacking": [wanted.home.background if lacking else "nothing"],
             "summary": [wanted.summary],
-            "gpu": ["set" if any(p.name == visibility.NAME for p in wanted.parts) else "nothing"],
+            "gpu": [visibility.summary(wanted.parts)],
             "files": ["noted" if wanted.has_files else "nothing"],
             "content": [wanted.content],
             "record": [stamp.identity(half.path, stamp.RECORD)],

@@ -8,7 +8,7 @@ import os
 from envkit.environment import activation, placed, stamp
 from envkit.errors import MissingError
 from envkit.foreground import replace
-from envkit.gpu.marks import PLACE
+from envkit.gpu.marks import LEASE, MARK, PLACE
 
 
 def install() -> str | None:
@@ -50,21 +50,36 @@ def run(arguments: list[str]) -> None:
     try:
         environment = _find(os.getcwd())
         found = stamp.read(environment) if environment else None
-        if not environment or not found or not _is_free_of_gpus(found):
+        if not environment or not found or not is_current(environment, found):
             return
-        if not is_current(environment, found):
+        own = _gpu_variables(environment, found)
+        if own is None:
             return
     except (OSError, LookupError, ValueError):
         return
     try:
-        replace(activation.command(command), activation.environment(environment, os.environ))
+        environ = activation.environment(environment, os.environ)
+        replace(activation.command(command), {**environ, **own})
     except MissingError:
         return
 
 
-def _is_free_of_gpus(found: stamp.Stamp) -> bool:
-    """Return whether nothing has to be thought of, or undone, of GPUs."""
-    return found["gpu"] == ["nothing"] and stamp.has_overrides(found) and PLACE not in os.environ
+def _gpu_variables(environment: str, found: stamp.Stamp) -> dict[str, str] | None:
+    """Return the variables of a command that say what it sees of the GPUs.
+
+    None if that has to be thought of, as where somebody else has said anything of it.
+    """
+    said = found["gpu"][0]
+    if said == "thought" or not stamp.has_overrides(found) or PLACE in os.environ:
+        return None
+    if said == "nothing":
+        return {}
+    wanted = dict(one.split("=", 1) for one in said.split(" "))
+    masks = [name for name in os.environ if name.endswith("_VISIBLE_DEVICES")]
+    if masks or any(name in os.environ for name in (*wanted, LEASE, "SLURM_JOB_ID")):
+        return None
+    marks = {f"{MARK}{name}": value for name, value in wanted.items()}
+    return {**wanted, **marks, PLACE: environment}
 
 
 def is_current(environment: str, found: stamp.Stamp) -> bool:

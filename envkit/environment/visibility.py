@@ -15,11 +15,15 @@ from typing import NamedTuple
 
 from envkit.config import GpuConfig
 from envkit.environment import shells
+from envkit.environment.parts import Part
 from envkit.environment.skeleton import Skeleton
 from envkit.environment.tree import Layout, Leaf, Written
 from envkit.quantities import count as counted
 
 NAME = "gpu-visibility"
+
+# What a stamp says where a command that is run is given nothing, or that has to be thought of.
+NOTHING, THOUGHT = "nothing", "thought"
 
 # Modules are imported under their names, so that this one must be nobody else's.
 _MODULE = "_envkit_gpu"
@@ -59,6 +63,11 @@ class Visibility(NamedTuple):
     @property
     def version(self) -> str:
         return ""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """All that it sets."""
+        return {**self.used, **self.seen}
 
     @property
     def settings(self) -> str:
@@ -112,6 +121,23 @@ def of(config: GpuConfig, skeleton: Skeleton) -> tuple[Visibility, ...]:
         skeleton: the environment's.
     """
     return (Visibility(skeleton, *_settings(config)),) if config.is_set else ()
+
+
+def summary(parts: Iterable[Part]) -> str:
+    """Return what a command has to be given that is run, in a line, for `quick`.
+
+    Nothing at all, or variables that need nobody to be asked, as in "NAME=VALUE NAME=VALUE"; or it
+    is said that this has to be thought of: leases are taken, or the driver knows of names.
+    """
+    from envkit.gpu import masks
+
+    for part in parts:
+        if isinstance(part, Visibility):
+            mask = part.seen.get(masks.CUDA, "")
+            if part.telling or (mask and not masks.is_of_indices(mask)):
+                return THOUGHT
+            return " ".join(f"{name}={value}" for name, value in part.variables.items())
+    return NOTHING
 
 
 def is_of(config: GpuConfig, sources: Iterable[str]) -> bool:
