@@ -226,7 +226,9 @@ _USER = r"[0-9]+(:[0-9]+)?|[a-z_][a-z0-9_-]*"
 _UUID = r"(GPU|MIG)-[0-9a-zA-Z/-]+"
 _NUMBER = r"[0-9]{1,4}"
 
-_DEVICES_HINT = 'must be a list such as [0, 2] or ["GPU-8932f937"], each of one kind and once'
+_DEVICES_HINT = (
+    'must be a list such as [0, 2] or ["GPU-8932f937"], of one kind, each once, of MIG one instance'
+)
 
 
 def load(table: Mapping[str, Any], *, file: Path, environ: Mapping[str, str]) -> Config:
@@ -299,7 +301,10 @@ def _parse_devices(text: str) -> tuple[str, ...]:
     words = [word.strip() for word in text.split(",")] if text.strip() else []
     values = [int(word) if re.fullmatch(_NUMBER, word) else word for word in words]
     if not _are_devices(values):
-        raise UsageError(f"{text!r} is no list of GPUs", "As in 0,2 or GPU-8932f937,GPU-1be0ab2c.")
+        raise UsageError(
+            f"{text!r} is no list of GPUs that a process can see",
+            "As in 0,2 or GPU-8932f937,GPU-1be0ab2c; of MIG one instance.",
+        )
     return tuple(map(str, values))
 
 
@@ -321,4 +326,6 @@ def _are_devices(value: object) -> bool:
     if all(is_number(one) for one in value):
         return True
     uuids = [re.fullmatch(_UUID, one) if isinstance(one, str) else None for one in value]
-    return all(uuids) and len({one[1] for one in uuids if one}) == 1
+    kinds = {one[1] for one in uuids if one}
+    # A process sees one MIG instance and no more.
+    return all(uuids) and (kinds == {"GPU"} or len(value) == 1)

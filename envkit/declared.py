@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -194,8 +195,8 @@ def _service(name: str, table: Table) -> ServiceConfig:
         port=table.value("port", "must be the number of a port, from 1 to 65535", is_port),
         gpus=table.value("gpus", 'must be a number, or "all"', is_count),
         environment=table.texts("environment"),
-        start_timeout=parse_seconds(table.quantity("start_timeout", parse_seconds, "60s")),
-        stop_timeout=parse_seconds(table.quantity("stop_timeout", parse_seconds, "30s")),
+        start_timeout=ceil(parse_seconds(table.quantity("start_timeout", parse_seconds, "60s"))),
+        stop_timeout=ceil(parse_seconds(table.quantity("stop_timeout", parse_seconds, "30s"))),
         own=table,
     )
 

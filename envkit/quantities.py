@@ -74,11 +74,11 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: it means none.
     """
-    return _parse(text, _BYTES, "a size, such as 500MB or 20GB")
+    return int(_parse(text, _BYTES, "a size, such as 500MB or 20GB"))
 
 
-def parse_seconds(text: str) -> int:
-    """Return the number of seconds that a text means: "12h", "30 days", "2w".
+def parse_seconds(text: str) -> float:
+    """Return the number of seconds that a text means: "12h", "30 days", "2w", "0.5s".
 
     Raises:
         UsageError: it means none.
@@ -86,7 +86,7 @@ def parse_seconds(text: str) -> int:
     return _parse(text, _SECONDS, "a duration, such as 90s, 12h or 30d")
 
 
-def _parse(text: str, units: dict[str, int], kind: str) -> int:
+def _parse(text: str, units: dict[str, int], kind: str) -> float:
     number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     unit = text.strip()[len(number) :].lower()
     factor = units.get(unit) or units.get(unit.removesuffix("s"))
@@ -96,4 +96,4 @@ def _parse(text: str, units: dict[str, int], kind: str) -> int:
         value = -1
     if factor is None or not 0 <= value * factor < _MOST:
         raise UsageError(f"{text!r} is not {kind}")
-    return int(value * factor)
+    return value * factor

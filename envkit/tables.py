@@ -201,7 +201,7 @@ class Table:
         except RuntimeError:
             raise UsageError(f"{self.source(key)}: {value}: there is no such home folder") from None
 
-    def quantity(self, key: str, parse: Callable[[str], int], default: str) -> str:
+    def quantity(self, key: str, parse: Callable[[str], float], default: str) -> str:
         """Return a text that can be parsed."""
         kind = f'must be text with a unit, in quotes, as in "{default}"'
         value = self.value(key, kind, _is_text)

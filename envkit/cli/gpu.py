@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -19,7 +23,7 @@ from envkit.gpu import folder as folders
 from envkit.gpu import queue
 from envkit.gpu import survey as surveys
 from envkit.gpu.devices import Driver, NoDriverError
-from envkit.gpu.occupancy import holder_of
+from envkit.gpu.occupancy import file_name, holder_of
 
 # What a group can be called (groupadd(8)).
 _GROUP = r"[a-z_][a-z0-9_-]{0,31}"
@@ -74,7 +78,9 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
     if not re.fullmatch(_GROUP, group):
         raise UsageError(f"{group!r} cannot name a group", "Small letters, digits, '_' and '-'.")
     where = _leases() or folders.MACHINE
-    commands = folders.setup_commands(where, group)
+    if not str(where).isprintable():
+        raise UsageError(f"{str(where)!r}: no path for a folder that others are to use")
+    commands = folders.setup_commands(where, group, [folders.QUEUE, *_names()])
     if dry_run or os.geteuid() != 0:
         for command in commands:
             answer(process.quoted(command))
@@ -83,6 +89,15 @@ def setup(output: Output, group: str, dry_run: bool) -> None:
             process.check(command, what=f"{command[0]} failed")
         output.say(f"{where} is the group {group}'s: its members share the GPUs of this machine")
     output.say(f"A user joins it with `usermod -aG {group} USER`, and a new login")
+
+
+def _names() -> list[str]:
+    """Return the names of the files of this machine's GPUs."""
+    try:
+        with Driver() as driver:
+            return [file_name(gpu.uuid) for gpu in driver.gpus() if gpu.is_usable]
+    except NoDriverError:
+        return []
 
 
 def _leases() -> Path | None:
@@ -99,32 +114,54 @@ def _look(driver: Driver) -> Listing:
         if not place.check() and place.is_shared:
             raise MissingError(f"{place.path}: there is no such folder")
         entries = surveys.survey(driver, lambda uuid: holder_of(place, uuid, is_running))
-        return Listing(entries, queue.waiting(place), place.is_shared)
+        trouble = next((one.trouble for one in entries if one.trouble), "")
+        return Listing(entries, queue.waiting(place), place.is_for_others, trouble)
     except EnvkitError as error:
-        trouble = f"Nothing is known of leases: {error.message}"
+        hint = f" ({error.hint})" if error.hint else ""
+        trouble = f"Nothing is known of leases: {error.message}{hint}"
         return Listing(surveys.survey(driver, None), [], True, trouble)
 
 
 def _watch(driver: Driver) -> None:
     """Show the list, and what becomes of it, on the terminal's other screen.
 
-    Source: ECMA-48 (CUP, EL, ED); XTerm Control Sequences, "private mode 1049" and "25".
+    Source: ECMA-48 (CUP, EL, ED).
     """
     if not sys.stdout.isatty():
         raise UsageError("--watch needs a terminal", "Programs use --json.")
-    sys.stdout.write("\x1b[?1049h\x1b[?25l")
-    try:
+    with _other_screen(), contextlib.suppress(Interrupted):
         while True:
             size = shutil.get_terminal_size()
             found = _look(driver)
             shown = [*found.lines(), *([found.trouble] if found.trouble else [])]
             # The last line stays empty, so that nothing scrolls.
             rows = [cut(line, size.columns) for line in shown[: size.lines - 1]]
-            sys.stdout.write("\x1b[H" + "".join(f"{row}\x1b[K\r\n" for row in rows) + "\x1b[J")
-            sys.stdout.flush()
+            _draw("\x1b[H" + "".join(f"{row}\x1b[K\r\n" for row in rows) + "\x1b[J")
             time.sleep(_PERIOD)
-    except Interrupted:
-        return
+
+
+@contextlib.contextmanager
+def _other_screen() -> Iterator[None]:
+    """Have the terminal's other screen, without a cursor, except while this process is stopped.
+
+    Source: XTerm Control Sequences, "private mode 1049" and "25".
+    """
+    enter, leave = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        _draw(leave)
+        signal.raise_signal(signal.SIGSTOP)
+        _draw(enter)
+
+    before = signal.signal(signal.SIGTSTP, stop)
+    _draw(enter)
+    try:
+        yield
     finally:
-        sys.stdout.write("\x1b[?25h\x1b[?1049l")
-        sys.stdout.flush()
+        signal.signal(signal.SIGTSTP, before)
+        _draw(leave)
+
+
+def _draw(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

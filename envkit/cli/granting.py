@@ -80,6 +80,9 @@ class Granting:
             return self._with(self._fixed_variables())
         if config.count == 0:
             return self._with(variables.hidden_variables(config))
+        if self._asked.number is None and masks.hides_all(self._by_hand):
+            self._output.say(f"{masks.CUDA}={self._by_hand} hides all GPUs: none is taken on lease")
+            return self._with(variables.hidden_variables(config))
         return self._leased(config.count, holder)
 
     def grant_nothing(self) -> Granted:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,9 @@ from envkit.engines.images import Image, Layer
 
 # In seconds.
 _PATIENCE = 30.0
+
+# In bytes: what is read at a time, and more than any answer to these questions has.
+_PIECE, _MOST = 1 << 16, 1 << 26
 
 OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
@@ -94,16 +98,24 @@ def ask(where: Path, method: str, target: str, *, patience: float) -> tuple[int,
         patience: how many seconds it may take.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: it cannot be asked, or takes longer.
         ValueError: what answers is no engine, or no socket can have such a name.
     """
     request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+    until = time.monotonic() + patience
+    answer = bytearray()
     with socket.socket(socket.AF_UNIX) as talking:
         talking.settimeout(patience)
         talking.connect(str(where))
         talking.sendall(request.encode("ascii"))
-        with talking.makefile("rb") as file:
-            head, _, body = file.read().partition(b"\r\n\r\n")
+        while piece := talking.recv(_PIECE):
+            answer += piece
+            # What is sent byte by byte would never take longer than a timeout.
+            left = until - time.monotonic()
+            if left <= 0 or len(answer) > _MOST:
+                raise TimeoutError("it does not come to an end")
+            talking.settimeout(left)
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
     words = head.split(None, 2)
     if len(words) < 2:
         raise ValueError("no answer")

@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> None:
         found = stamp.read(environment) if environment else None
         if not environment or not found or not is_current(environment, found):
             return
-        own = _gpu_variables(environment, found)
+        own = gpu_variables(environment, found)
         if own is None:
             return
     except (OSError, LookupError, ValueError):
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> None:
         return
 
 
-def _gpu_variables(environment: str, found: stamp.Stamp) -> dict[str, str] | None:
+def gpu_variables(environment: str, found: stamp.Stamp) -> dict[str, str] | None:
     """Return the variables of a command that say what it sees of the GPUs.
 
     None if that has to be thought of, as where somebody else has said anything of it.

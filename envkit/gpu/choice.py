@@ -124,8 +124,14 @@ def part(
 
 
 def _configured(config: GpuConfig, gpus: Sequence[Gpu]) -> list[Gpu]:
-    """Return the devices that the settings name."""
+    """Return the devices that the settings name.
+
+    Raises:
+        UsageError: there is no such device, or none that a program can use, or not just one.
+        MissingError: one is lost.
+    """
     named = {gpu.uuid: gpu for gpu in gpus if not gpu.fault}
+    lost = {str(gpu.number): gpu.fault for gpu in gpus if gpu.fault}
     devices = config.devices or ()
     if config.order != "PCI_BUS_ID" and any(one.isdecimal() for one in devices):
         raise UsageError(
@@ -134,15 +140,24 @@ def _configured(config: GpuConfig, gpus: Sequence[Gpu]) -> list[Gpu]:
         )
     found: list[Gpu] = []
     for device in devices:
+        if device in lost:
+            raise MissingError(f"GPU {device} cannot be used: {lost[device]}")
         meant = masks.visible(device, [gpu.named for gpu in named.values()])
         if len(meant) != 1:
             several = sum(gpu.uuid.startswith(device) for gpu in named.values()) > 1
-            known = few((gpu.uuid if gpu.is_instance else gpu.number for gpu in gpus), 16)
+            by_uuid = not device.isdecimal()
+            known = few((one.uuid if by_uuid else one.number for one in named.values()), 16)
             what = f"{device} means several GPUs" if several else f"There is no GPU {device} here"
             raise UsageError(what, f"There are: {known or 'none'}.")
-        if named[meant[0].uuid] in found:
+        gpu = named[meant[0].uuid]
+        if gpu.is_divided:
+            raise UsageError(
+                f"GPU {device} is divided into MIG instances, and cannot be used as a whole",
+                "Name an instance by its UUID, which `envkit gpu` shows.",
+            )
+        if gpu in found:
             raise UsageError(f"{device} is a GPU that is named already", "Name each of them once.")
-        found.append(named[meant[0].uuid])
+        found.append(gpu)
     return found
 
 

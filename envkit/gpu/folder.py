@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,11 @@ MODE = 0o3770
 
 _SETUP = "`envkit gpu setup` makes one that the users of this machine share."
 
-# What such a folder has in it: the queue, files named by UUIDs, and drafts, which begin with a dot.
-_FILES = ("queue", "GPU-", "MIG-", ".")
+# The file in which the queue is.
+QUEUE = "queue"
+
+# What such a folder has in it: the queue, files named by UUIDs, and drafts.
+_FILES = re.compile(rf"{QUEUE}|(GPU|MIG)-[\w-]+|\.[0-9a-f]{{16}}", re.ASCII)
 
 
 class Folder:
@@ -70,8 +74,17 @@ class Folder:
         if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
             raise UsageError(f"{self.path}: others could take away leases here", _SETUP)
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise self._refused(self.path, errno.EACCES)
+            is_fixed = os.statvfs(self.path).f_flag & os.ST_RDONLY
+            raise self._refused(self.path, errno.EROFS if is_fixed else errno.EACCES)
         return True
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether other users of the machine can have leases here as well."""
+        try:
+            return self.is_shared and bool(self.path.stat().st_mode & stat.S_IWGRP)
+        except OSError:
+            return False
 
     def open(self, name: str, *, writing: bool = True) -> int | None:
         """Return a descriptor of a file; it is not inherited.
@@ -141,33 +154,38 @@ def locate(configured: Path | None, environ: Mapping[str, str]) -> Folder:
     return Folder(Path(own, "envkit", "gpu"), is_shared=False)
 
 
-def setup_commands(path: Path, group: str) -> Sequence[Sequence[str]]:
+def setup_commands(path: Path, group: str, names: Sequence[str]) -> Sequence[Sequence[str]]:
     """Return the commands by which an administrator makes a folder that a group shares.
 
     Args:
         path: the folder.
         group: the name of the group; it is made if it is not there.
+        names: the files that it gets, if it does not have them. They are root's, so that nobody can
+            take one away: in such a folder one who has made a file can.
 
     Raises:
         UsageError: there is something else at the path.
     """
-    if path.exists() and not path.is_dir():
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UsageError(f"{path}: not a folder")
-    others = (
-        [one.name for one in path.iterdir() if not one.name.startswith(_FILES)]
-        if (path.is_dir())
-        else []
-    )
+    had = [one.name for one in path.iterdir()] if path.is_dir() else []
+    others = [name for name in had if not _FILES.fullmatch(name)]
     if others:
         raise UsageError(f"{path}: has other things in it than leases, such as {others[0]}")
-    return (
+    above = [str(one) for one in reversed(path.parents) if not one.exists()]
+    new = [str(path / name) for name in names if name not in had]
+    commands = [
         ("groupadd", "--force", "--system", group),
-        ("mkdir", "--parents", "--mode=755", str(path.parent)),
+        *(("mkdir", "--parents", "--mode=755", one) for one in above),
         (
             *("install", "--directory", "--owner=root", f"--group={group}"),
             *(f"--mode={MODE:o}", str(path)),
         ),
-    )
+    ]
+    if new:
+        owner = f"root:{group}"
+        commands += [("touch", *new), ("chown", owner, *new), ("chmod", "666", *new)]
+    return commands
 
 
 def _is_there(path: Path) -> bool:

@@ -96,6 +96,11 @@ def _device(entry: str, kind: str, devices: Sequence[Named]) -> Named | None:
     return meant[0] if len(meant) == 1 else None
 
 
+def hides_all(mask: str | None) -> bool:
+    """Return whether a list hides all devices, in the ways that are common, rather than some."""
+    return mask is not None and mask.partition(",")[0].strip() in ("", "-1", "NoDevFiles")
+
+
 def is_of_indices(mask: str) -> bool:
     """Return whether a list, as in CUDA_VISIBLE_DEVICES, has numbers in it, whose order matters."""
     return bool(mask) and _kind(mask.partition(",")[0]) == "index"

@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 from envkit import procfs
 from envkit.errors import RefusedError
 from envkit.gpu import claims, holders
-from envkit.gpu.folder import Folder
+from envkit.gpu.folder import QUEUE, Folder
 from envkit.gpu.holders import Holder
-
-_NAME = "queue"
 
 # More cannot wait at once.
 _MOST = 1000
@@ -78,7 +76,7 @@ class Queue:
         Raises:
             RefusedError: this user may not.
         """
-        descriptor = folder.open(_NAME)
+        descriptor = folder.open(QUEUE)
         assert descriptor is not None
         self._descriptor = descriptor
         self._depth = depth
@@ -207,7 +205,7 @@ def waiting(folder: Folder) -> list[Waiting]:
     Raises:
         RefusedError: this user may not look.
     """
-    descriptor = folder.open(_NAME, writing=False)
+    descriptor = folder.open(QUEUE, writing=False)
     if descriptor is None:
         return []
     try:

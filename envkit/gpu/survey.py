@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from envkit import procfs
+from envkit.errors import RefusedError
 from envkit.gpu.devices import Driver, Gpu, Load, Process, computing
 from envkit.gpu.holders import Holder
 
 State = Literal["free", "held", "held but idle", "in use, no lease", "divided", "lost", "unknown"]
 
-# Returns who has a lease of a GPU, given by its UUID.
+# Returns who has a lease of a GPU, given by its UUID; raises RefusedError if that cannot be known.
 HolderOf = Callable[[str], Holder | Literal["unknown"] | None]
 
 
@@ -45,6 +46,7 @@ class Entry:
         holder: who has it on lease; None if nobody has, or it is not known who.
         users: who computes there; None where the driver does not say.
         state: all this in a word.
+        trouble: why nothing can be known of its lease; empty if all is well.
     """
 
     gpu: Gpu
@@ -52,6 +54,7 @@ class Entry:
     holder: Holder | None
     users: tuple[User, ...] | None
     state: State
+    trouble: str = ""
 
 
 def survey(driver: Driver, holder_of: HolderOf | None) -> tuple[Entry, ...]:
@@ -69,7 +72,11 @@ def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf | None) -> Entry:
     if not gpu.is_usable:
         state: State = "lost" if gpu.fault else "divided"
         return Entry(gpu=gpu, load=load, holder=None, users=(), state=state)
-    held = holder_of(gpu.uuid) if holder_of else None
+    held, trouble = None, ""
+    try:
+        held = holder_of(gpu.uuid) if holder_of else None
+    except RefusedError as error:
+        trouble = error.message
     holder = None if held == "unknown" else held
     processes = driver.processes(gpu)
     users = None if processes is None else tuple(_user(one, holder) for one in processes)
@@ -78,8 +85,8 @@ def _entry(driver: Driver, gpu: Gpu, holder_of: HolderOf | None) -> Entry:
     elif computing(processes) or load.is_much:
         state = "in use, no lease"
     else:
-        state = "free" if holder_of else "unknown"
-    return Entry(gpu=gpu, load=load, holder=holder, users=users, state=state)
+        state = "free" if holder_of and not trouble else "unknown"
+    return Entry(gpu=gpu, load=load, holder=holder, users=users, state=state, trouble=trouble)
 
 
 def _user(process: Process, holder: Holder | None) -> User:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from envkit.gpu import masks
-from tests.support.nvml import FakeGpu, Nvml, gpus, uuid
+from tests.support.nvml import uuid
 from tests.support.projects import Project
 
 NAMES = (*masks.MASKS, masks.ORDER, "TF_FORCE_GPU_ALLOW_GROWTH", "ENVKIT_GPU_LEASE")
@@ -113,9 +113,18 @@ def test_a_lease_is_of_what_is_visible_by_hand(project: Project) -> None:
         uuid(3),
         uuid(2),
     ]
-    result = project.envkit("run", "--", "true", env={"CUDA_VISIBLE_DEVICES": ""})
+    result = project.envkit("run", "--gpus", "1", "--", "true", env={"CUDA_VISIBLE_DEVICES": ""})
     assert result.code == 3
     assert "1 GPU wanted, but 0 of this machine's 4 can be had" in result.err
+
+
+@pytest.mark.parametrize("mask", ["", "-1"])
+def test_who_hides_all_by_hand_is_given_none(project: Project, mask: str) -> None:
+    configure(project, "count = 1")
+    by_hand = {"CUDA_VISIBLE_DEVICES": mask}
+    result = project.succeed("run", "--", "python", "-c", SHOW, env=by_hand)
+    assert result.json == {**by_hand, **ORDER}
+    assert "none is taken on lease" in result.err
 
 
 def test_what_is_set_by_hand_for_rocm_stays(project: Project) -> None:
@@ -136,16 +145,6 @@ def test_an_order_that_is_set_by_hand(project: Project, settings: str) -> None:
     mask, order = found["CUDA_VISIBLE_DEVICES"], found["CUDA_DEVICE_ORDER"]
     # Numbers come with the order that they count in; names are right in any.
     assert (mask.isdecimal(), order) in ((True, "PCI_BUS_ID"), (False, "FASTEST_FIRST"))
-
-
-def test_numbers_that_may_mean_others(project: Project, driver: Nvml) -> None:
-    first, second = gpus(2)
-    driver.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, name="Another")])
-    result = project.envkit("run", "--gpus", "1", "--", "true", env={"CUDA_VISIBLE_DEVICES": "1"})
-    assert result.code == 2
-    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in result.err
-    certain = {"CUDA_VISIBLE_DEVICES": "1", **ORDER}
-    assert leased(run(project, "--gpus", "1", env=certain)) == [uuid(1)]
 
 
 def test_a_schedulers_mask_is_respected_and_no_lease_taken(project: Project) -> None:
@@ -265,24 +264,6 @@ def test_a_device_that_is_named_twice(project: Project) -> None:
 )
 def test_options_that_mean_nothing(project: Project, options: tuple[str, str]) -> None:
     assert project.envkit("run", *options, "--", "true").code == 2
-
-
-def test_an_instance_goes_by_its_uuid_and_alone(project: Project, driver: Nvml) -> None:
-    parts = [FakeGpu(uuid="MIG-1"), FakeGpu(uuid="MIG-2")]
-    driver.says([FakeGpu(uuid=uuid(0), state="divided", instances=parts)])
-    assert run(project, "--gpus", "1")["CUDA_VISIBLE_DEVICES"] == "MIG-1"
-    assert run(project, "--gpus", "1", "--devices", "MIG-2")["CUDA_VISIBLE_DEVICES"] == "MIG-2"
-    result = project.envkit("run", "--gpus", "2", "--", "true")
-    assert result.code == 3
-    assert "one MIG instance" in result.err
-
-
-def test_beside_a_lost_one_numbers_are_not_relied_on(project: Project, driver: Nvml) -> None:
-    first, second, third = gpus(3)
-    driver.says([first, FakeGpu(uuid=second.uuid, bus=second.bus, state="lost"), third])
-    assert run(project, "--gpus", "2")["CUDA_VISIBLE_DEVICES"] == f"{uuid(0)},{uuid(2)}"
-    result = project.envkit("run", "--gpus", "3", "--", "true")
-    assert "GPU is lost" in result.err
 
 
 def test_within_a_lease_no_other_is_taken(project: Project) -> None:

@@ -244,8 +244,8 @@ def test_a_gpu_that_is_lost_while_it_is_waited_for(project: Project, driver: Nvm
             lost(driver, 0)
             _, said = waiting.communicate(timeout=60)
         holding.kill()
-    assert waiting.returncode == 2
-    assert "There is no GPU 0 here" in said
+    assert waiting.returncode == 3
+    assert "GPU 0 cannot be used: GPU is lost" in said
     assert project.succeed("run", "--gpus", "3", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES").out == (
         ",".join(uuid(number) for number in (1, 2, 3)) + "\n"
     )

@@ -5,10 +5,12 @@ from importlib import resources
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envkit.config import GpuConfig
+from envkit.environment import quick, stamp
 from envkit.environment import visibility as parts
 from envkit.environment.skeleton import Skeleton
 from envkit.gpu import marks, masks, variables
@@ -54,6 +56,27 @@ def started(config: GpuConfig, environ: dict[str, str]) -> dict[str, str]:
     found["apply"]()
     assert result == once
     return result
+
+
+@given(configurations)
+def test_what_an_environment_says_of_itself_is_what_a_run_does(config: GpuConfig) -> None:
+    skeleton = Skeleton("/entry", PYTHON, (("", ""), ("", "")))
+    said = parts.summary(parts.of(config, skeleton))
+    by_name = (config.devices or ("",))[0].startswith("GPU-")
+    needs_thought = by_name if config.count is None else config.count != 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stamp, "has_overrides", lambda _: True)
+        patch.setattr(os, "environ", {"PATH": "/bin"})
+        found = quick.gpu_variables(HERE, {"gpu": [said]})
+        for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", marks.LEASE, marks.PLACE):
+            patch.setattr(os, "environ", {name: ""})
+            assert quick.gpu_variables(HERE, {"gpu": [said]}) is None or not config.is_set
+    if needs_thought:
+        assert found is None
+    elif config.is_set:
+        assert found == variables.with_own({}, variables.project_variables(config), HERE)
+    else:
+        assert found == {}
 
 
 @given(environments, configurations.filter(lambda config: config.is_set))

@@ -130,7 +130,14 @@ def test_the_setup(project: Project, tmp_path: Path) -> None:
         project.succeed("gpu", "setup", "--group", "users")
         assert stat.S_IMODE(place.stat().st_mode) == folders.MODE
     assert project.succeed("run", "--gpus", "1", "--", "true").code == 0
-    assert {path.name for path in place.iterdir()} == {FOUR[0], "queue"}
+    # What is there is nobody's who could take it away.
+    for path in place.iterdir():
+        assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (0, 0o666)
+    assert {path.name for path in place.iterdir()} == {*FOUR, "queue"}
+    lease = place / FOUR[0]
+    lease.write_text("as it was")
+    project.succeed("gpu", "setup", "--group", "users")
+    assert lease.read_text() == "as it was"
     # What was printed for an administrator does the same.
     done = subprocess.run(["/bin/sh", "-ec", shown], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
