@@ -131,6 +131,35 @@ def test_another_environment_in_a_shell_within(project: Project, other: Project)
         assert result.json == SEEN_BY_OTHER, program
 
 
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "csh"])
+def test_what_others_have_decided_stays(project: Project, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
+    configure(project, "devices = [2]")
+    for mask in ("", "1"):
+        by_hand = {"CUDA_VISIBLE_DEVICES": mask}
+        assert activated(project, shell, by_hand) == {**by_hand, **ORDER}
+    by_slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_GPUS": "3"}
+    assert activated(project, shell, by_slurm) == ORDER
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "csh"])
+def test_entering_again_is_for_the_settings_there_are_now(project: Project, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
+    before = {"ENVKIT_GPU_ENVIRONMENT": str(project.venv), **set_by_envkit("1")}
+    configure(project, "devices = [2]")
+    assert activated(project, shell, {**before, "ENVKIT_GPU_SETTINGS": "other"}) == {
+        **{"CUDA_VISIBLE_DEVICES": "2", "HIP_VISIBLE_DEVICES": "2", **ORDER}
+    }
+    # What a command line has decided for this environment stays within it.
+    assert activated(project, shell, before) == {"CUDA_VISIBLE_DEVICES": "1"}
+
+
+def set_by_envkit(mask: str) -> dict[str, str]:
+    return {name + "CUDA_VISIBLE_DEVICES": mask for name in ("", "_ENVKIT_SET_")}
+
+
 def test_what_was_set_before_is_as_before(project: Project) -> None:
     configure(project, "devices = [2]")
     show = f'{sys.executable} -I -c "$SHOW"'

@@ -1,8 +1,10 @@
 """Leases on bad days: what ends, is lost, is stopped or is written by others in the meantime."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from envkit import boot
+from envkit.engines import glance
 from envkit.errors import MissingError
 from envkit.gpu import claims, holders, queue
 from envkit.gpu.folder import Folder
@@ -249,6 +252,25 @@ def test_a_gpu_that_is_lost_while_it_is_waited_for(project: Project, driver: Nvm
     assert project.succeed("run", "--gpus", "3", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES").out == (
         ",".join(uuid(number) for number in (1, 2, 3)) + "\n"
     )
+
+
+def test_an_engine_that_does_not_come_to_an_end_with_its_answer(tmp_path: Path) -> None:
+    place = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place))
+        listening.listen()
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError):
+                talking, _ = listening.accept()
+                for _ in range(200):
+                    talking.sendall(b"x")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            glance.ask(place, "GET", "/", patience=0.2)
 
 
 def states(project: Project) -> list[str]:

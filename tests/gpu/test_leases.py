@@ -257,25 +257,39 @@ def lessee(folder: Path, leases: Path, **more: object) -> "subprocess.Popen[byte
             "takes": 1,
             "seed": 0,
             "queued": True,
+            "dying": False,
         },
-        **{"marks": str(marks), "log": str(folder / "log"), **more},
+        **{"marks": str(marks), "log": str(folder / "log"), "deaths": str(folder / "deaths")},
+        **more,
     }
     command = [sys.executable, "-m", "tests.support.lessee", json.dumps(job)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize(("count", "takes", "queued"), [(50, 3000, False), (12, 200, True)])
+# Those who wait in the queue look at it all the time, so that fewer takes keep as many busy.
+@pytest.mark.parametrize(
+    ("count", "takes", "wanted", "queued"), [(50, 3000, 2, False), (50, 100, 4, True)]
+)
 def test_many_race_for_four_and_are_killed(
-    tmp_path: Path, leases: Path, pytestconfig: pytest.Config, count: int, takes: int, queued: bool
+    tmp_path: Path,
+    leases: Path,
+    pytestconfig: pytest.Config,
+    count: int,
+    takes: int,
+    wanted: int,
+    queued: bool,
 ) -> None:
     enough = takes * (10 if pytestconfig.getoption("thorough") else 1)
-    log = tmp_path / "log"
+    log, deaths = tmp_path / "log", tmp_path / "deaths"
     log.touch()
+    deaths.touch()
     chance = random.Random(7)  # noqa: S311
     until = time.monotonic() + LIMIT * enough / takes
 
     def start(seed: int) -> "subprocess.Popen[bytes]":
-        return lessee(tmp_path, leases, takes=10**6, queued=queued, seed=seed)
+        return lessee(
+            tmp_path, leases, takes=10**6, wanted=wanted, queued=queued, seed=seed, dying=True
+        )
 
     running = [start(number) for number in range(count)]
     killed = 0
@@ -295,6 +309,8 @@ def test_many_race_for_four_and_are_killed(
         for one in running:
             one.communicate()
     assert killed > 5
+    # So many were killed while they had some.
+    assert deaths.read_text().count("\n") > 5
     assert not (tmp_path / "marks" / "meeting").exists()
     with opened_by(leases) as opened:
         assert waiting(leases) == []

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,7 +59,7 @@ def test_a_list(project: Project, driver: Nvml) -> None:
             first,
             FakeGpu(uuid=second.uuid, bus=second.bus, used=5000, processes={mine: 4000, 10**6: 9}),
             FakeGpu(uuid=third.uuid, bus=third.bus, state="lost"),
-            fourth,
+            FakeGpu(uuid=fourth.uuid, bus=fourth.bus, total=81920, used=4096, busy=97),
         ]
     )
     with running(project, "sleep", "60") as holder:
@@ -74,15 +76,52 @@ def test_a_list(project: Project, driver: Nvml) -> None:
         assert (ours["pid"], ours["is_leased"], ours["memory"]) == (mine, False, 4000 << 20)
         assert "python" in ours["command"]
         assert (strange["user"], strange["command"]) == ("", "")
+        load = [found[3][name] for name in ("utilisation", "memory_used", "memory_total")]
+        assert load == [97, 4 << 30, 80 << 30]
         text = project.succeed("gpu").out
         assert "held but idle" in text
-        assert f"sleep 60 in {project.root}" in text
+        assert re.search(rf"sleep 60 in {project.root}, pid {holder.pid}, \d+ s", text)
+        assert re.search(r"3 +free +4\.0 of 80\.0 GiB +97 %", text)
+        assert f"pid {mine}" in text
         assert "in use, no lease" in text
         assert "GPU is lost" in text
         # What computes on the GPU that it has works for it.
         driver.says([FakeGpu(uuid=first.uuid, bus=first.bus, processes={holder.pid: 1})])
         (one,) = listed(project)
         assert (one["state"], one["processes"][0]["is_leased"]) == ("held", True)
+
+
+def test_memory_in_use_without_a_process_is_work_too(project: Project, driver: Nvml) -> None:
+    first, second = gpus(2)
+    driver.says([FakeGpu(uuid=first.uuid, bus=first.bus, total=1000, used=251), second])
+    assert states(project) == ["in use, no lease", "free"]
+    result = project.succeed("run", "--gpus", "1", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert result.out == "1\n"
+    driver.says([FakeGpu(uuid=first.uuid, bus=first.bus, total=1000, used=250), second])
+    assert states(project) == ["free", "free"]
+
+
+def test_the_server_that_shares_a_gpu_does_not_compute(project: Project, driver: Nvml) -> None:
+    name = "nvidia-cuda-mps-server"
+    with subprocess.Popen([name, "60"], executable="/bin/sleep") as server:
+        (first,) = gpus(1)
+        driver.says([FakeGpu(uuid=first.uuid, bus=first.bus, processes={server.pid: 1})])
+        assert states(project) == ["free"]
+        project.succeed("run", "--gpus", "1", "true")
+        server.kill()
+
+
+def test_one_file_that_cannot_be_opened_hides_one_gpu(project: Project, leases: Path) -> None:
+    os.mkfifo(leases / uuid(1))
+    assert states(project) == ["free", "unknown", "free", "free"]
+    assert f"{leases / uuid(1)}: not a plain file" in project.succeed("gpu").err
+
+
+def test_a_private_folder_is_not_the_machines(project: Project, leases: Path) -> None:
+    leases.chmod(0o700)
+    assert project.succeed("gpu", "--json").json["leases"] == "your own"
+    leases.chmod(0o3770)
+    assert project.succeed("gpu", "--json").json["leases"] == "the machine's"
 
 
 def test_no_driver(project: Project) -> None:
@@ -194,6 +233,32 @@ def test_somebodys_unleased_work_is_passed_over(project: Project, driver: Nvml) 
     assert project.succeed(*command).out == "1\n"
     result = project.envkit("run", "--gpus", "2", "--", "true")
     assert "1 of 2 GPUs free; 0: in use by " in result.err
+
+
+def test_the_settings_say_how_long_it_is_waited(project: Project) -> None:
+    project.root.joinpath("envkit.toml").write_text('[gpu]\ncount = 4\nwait = "0.6s"\n')
+    project.install()
+    with running(project, "sleep", "60"):
+        result = project.envkit("run", "--", "true")
+        assert result.code == 3
+        assert "Waiting for 4 GPUs" in result.err
+        assert "gpu.wait is 0.6s" in result.err
+
+
+def test_on_a_terminal_what_is_waited_for_is_drawn(project: Project) -> None:
+    with running(project, "sleep", "60", gpus=4):
+        command = f"{sys.executable} -m envkit run --gpus 1 --wait 1s -- true"
+        done = subprocess.run(
+            ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"],
+            cwd=project.root,
+            env={**project.machine.environ, "TERM": "xterm"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 3
+        assert "\x1b[2KWaiting for 1 GPU, 0 s: no GPU free" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])

@@ -11,7 +11,7 @@ import pytest
 from envkit.errors import EnvkitError, MissingError, RefusedError, UsageError
 from envkit.gpu import folder as folders
 from envkit.gpu.folder import Folder
-from tests.gpu.test_leases import FOUR, lessee, opened_by, take
+from tests.gpu.test_leases import FOUR, ROOT, lessee, opened_by, take
 from tests.support.projects import Project
 
 GROUP, ALICE, BOB, STRANGER = 4100, 4101, 4102, 4103
@@ -24,10 +24,15 @@ def shared(leases: Path) -> Path:
     """A folder as `envkit gpu setup` makes it, and the way there."""
     os.chown(leases, 0, GROUP)
     leases.chmod(folders.MODE)
-    for parent in leases.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
+    open_to_all(*leases.parents)
     return leases
+
+
+def open_to_all(*paths: Path) -> None:
+    """Let all users read what is ours."""
+    for path in paths:
+        if path.stat().st_uid == os.getuid() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o055)
 
 
 def start(
@@ -89,7 +94,8 @@ def test_nobody_takes_anothers_file_away(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "error"), [(0o1777, UsageError), (0o777, UsageError), (None, MissingError)]
+    ("mode", "error"),
+    [(0o1777, UsageError), (0o777, UsageError), (0o770, UsageError), (None, MissingError)],
 )
 def test_folders_that_will_not_do(
     tmp_path: Path, mode: int | None, error: type[EnvkitError]
@@ -118,6 +124,81 @@ def test_a_users_own_folder_is_closed(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_where_no_file_can_be_made() -> None:
     with pytest.raises(RefusedError):
         Folder(Path("/proc"), is_shared=True).open("x")
+
+
+def test_who_is_not_root_is_shown_the_commands(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / "gpu"
+    code = (
+        "import os, sys; os.geteuid = lambda: 4101\n"
+        "from envkit.__main__ import main; sys.exit(main())"
+    )
+    env = {"ENVKIT_GPU_LEASES": str(place)}
+    result = project.call([sys.executable, "-c", code, "gpu", "setup", "--group", "users"], env=env)
+    assert (result.code, place.exists()) == (0, False)
+    assert f"chmod 666 {place}/queue {place}/{FOUR[0]}" in result.out
+
+
+@pytest.mark.parametrize("kind", ["link", "others", "control"])
+def test_what_is_no_place_for_leases(project: Project, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / ("a\x1b[31m" if kind == "control" else "place")
+    other = tmp_path / "other"
+    other.mkdir()
+    if kind == "link":
+        place.symlink_to(other)
+    elif kind == "others":
+        place.mkdir()
+        (place / "queue-jobs.txt").touch()
+    result = project.envkit("gpu", "setup", env={"ENVKIT_GPU_LEASES": str(place)})
+    assert result.code == 2
+    assert os.stat(other).st_mode & 0o7777 == 0o755
+
+
+def test_a_umask_does_not_close_the_way_there(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / "a" / "b" / "gpu"
+    before = os.umask(0o077)
+    try:
+        project.succeed("gpu", "setup", "--group", "users", env={"ENVKIT_GPU_LEASES": str(place)})
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (place, *place.parents[:2])] == [
+        *(folders.MODE, 0o755, 0o755)
+    ]
+
+
+def test_two_users_run_commands(project: Project, shared: Path) -> None:
+    # Whoever they are, they may go to the project, and read it.
+    driver = Path(project.machine.environ["ENVKIT_TEST_NVML"])
+    open_to_all(project.root, *project.root.parents, driver, *driver.parents)
+    environ = {**project.machine.environ, "ENVKIT_GPU_LEASES": str(shared)}
+    command = [sys.executable, "-m", "tests.support.somebody", str(project.root)]
+
+    def started(uid: int, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*command, str(uid), str(GROUP), "run", "--gpus", "3", *words],
+            env=environ,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    show = 'echo "$ENVKIT_GPU_LEASE"; read wait'
+    with started(ALICE, "--", "/bin/sh", "-c", show) as alice:
+        assert alice.stdout
+        assert alice.stdout.readline() == f"{','.join(FOUR[:3])}\n"
+        with started(BOB, "--", "/bin/true") as bob:
+            _, said = bob.communicate(timeout=60)
+            assert bob.returncode == 3
+            assert f"0,1,2: {ALICE} (/bin/sh -c" in said or f"0,1,2: {ALICE} (sh" in said
+        with started(BOB, "--wait", "1m", "--", "/bin/sh", "-c", show) as bob:
+            assert bob.stderr
+            assert "Waiting for 3 GPUs" in bob.stderr.readline()
+            alice.kill()
+            assert bob.stdout
+            assert bob.stdout.readline() == f"{','.join(FOUR[:3])}\n"
+            bob.kill()
+    assert {one.stat().st_uid for one in shared.iterdir()} <= {ALICE, BOB}
 
 
 def test_the_setup(project: Project, tmp_path: Path) -> None:

@@ -147,6 +147,24 @@ def test_devices_of_the_settings(
     machine.environ["SLURM_JOB_ID"] = "7"
     machine.environ["SLURM_JOB_GPUS"] = "2,3"
     assert given(seen(project)) == [uuid(2), uuid(3)]
+    # A task of several can have some of them.
+    machine.environ["CUDA_VISIBLE_DEVICES"] = "3"
+    assert given(seen(project)) == [uuid(3)]
+    result = project.envkit("run", "--image", "--gpus", "2", "--", "true")
+    assert (result.code, "Slurm gave this job 1" in result.err) == (2, True)
+
+
+def test_a_machine_without_a_driver(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine]
+) -> None:
+    machine = machine_of(offering_engine)
+    del machine.environ["CUDA_VISIBLE_DEVICES"]
+    project = built(machine, "[gpu]\ndevices = [1]\n")
+    machine.environ["LD_LIBRARY_PATH"] = ""
+    for environ in ({}, {"SLURM_JOB_ID": "7"}):
+        result = project.succeed("run", "--image", "--", *SHOW, env=environ)
+        assert "NVIDIA_VISIBLE_DEVICES=void" in result.out
+        assert "running without GPUs" in result.err
 
 
 def test_a_container_that_outlives_its_command(
@@ -189,6 +207,49 @@ def test_a_container_that_has_ended_leaves_nothing_to_be_asked(
     assert result.code == 7
     # Whoever may not ask the engine need not.
     assert json.loads((leases / uuid(3)).read_text().splitlines()[0])["container"] is None
+
+
+@pytest.mark.parametrize("part", [(), ("--gpus", "1")])
+def test_a_container_that_outlives_the_lease_it_is_within(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine], part: tuple[str, ...]
+) -> None:
+    project = built(machine_of(offering_engine))
+    project.install()
+    envkit = (sys.executable, "-m", "envkit", "run")
+    with subprocess.Popen(
+        [*envkit, "--gpus", "2", "--", *envkit, "--image", *part, "--", "sleep", "60"],
+        cwd=project.root,
+        env=project.machine.environ,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as client:
+        wait(lambda: running(offering_engine), "it runs")
+        found = running(offering_engine)
+        os.killpg(client.pid, signal.SIGKILL)
+        client.wait()
+    held = [one["uuid"] for one in project.succeed("gpu", "--json").json["gpus"] if one["holder"]]
+    assert held == ([uuid(3)] if part else [uuid(2), uuid(3)])
+    assert given(seen(project, "--gpus", "1")) == [uuid(2) if part else uuid(1)]
+    offering_engine.ask("rm", "--force", found)
+    assert given(seen(project, "--gpus", "1")) == [uuid(3)]
+    assert images.idle(offering_engine)
+
+
+def test_only_the_command_is_told_to_end(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine]
+) -> None:
+    project = built(machine_of(offering_engine))
+    words = ("run", "--image", "--gpus", "1", "--", "sleep", "60")
+    with subprocess.Popen(
+        [sys.executable, "-m", "envkit", *words],
+        cwd=project.root,
+        env=project.machine.environ,
+        stdin=subprocess.DEVNULL,
+    ) as client:
+        wait(lambda: running(offering_engine), "it runs")
+        client.terminate()
+        assert client.wait() == 128 + signal.SIGTERM
+    assert images.idle(offering_engine)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,8 +1,10 @@
 """A process that takes leases, as `python -m tests.support.lessee JOB`, for many at once.
 
 JOB is JSON: `leases` (the folder), `uuids` (candidates), `wanted`, `takes` (how many times),
-`queued`, `marks` (a folder), `log` (a file to which it appends), `seed`; perhaps `uid` and `gid`,
-for which it has to be root's. A lease is kept for a millisecond or so. Each time it has GPUs it
+`queued`, `marks` (a folder), `log` (a file to which it appends), `seed`, `dying` (whether it lets
+a child do the work, which dies at any instant, and then another; who has GPUs then is appended to
+the file `deaths`); perhaps `uid` and `gid`, for which it has to be root's. A lease is kept for a
+millisecond or so. Each time it has GPUs it
 makes a mark for each of them, and removes it before it lets go: two holders of one GPU would meet
 there.
 """
@@ -11,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -37,16 +40,23 @@ def lives_on(pid: int) -> bool:
     return True
 
 
+def read(mark: Path) -> int:
+    """Return the id of the process that has set a mark; 0 if none has."""
+    try:
+        return int(mark.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
 @contextlib.contextmanager
 def alone(marks: Path, uuids: tuple[str, ...]) -> Iterator[None]:
     """Make sure that nobody who lives has any of these GPUs as well."""
     for uuid in uuids:
         mark = marks / uuid
         # Who was killed has left its mark behind, with its id in it.
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            other = int(mark.read_text())
-            if other != os.getpid() and lives_on(other):
-                (marks / "meeting").write_text(f"{uuid}: {other} and {os.getpid()}")
+        other = read(mark)
+        if other and other != os.getpid() and lives_on(other):
+            (marks / "meeting").write_text(f"{uuid}: {other} and {os.getpid()}")
         mark.write_text(str(os.getpid()))
         mark.chmod(0o666)
     yield
@@ -65,6 +75,25 @@ def main(job: dict[str, Any]) -> None:
         os.setgid(job["gid"])
         os.setuid(job["uid"])
         os.umask(0o077)
+    if not job["dying"]:
+        work(job, chance, marks)
+        return
+    while True:
+        # At any instant: while it takes some, has them, or lets go of them.
+        seconds = chance.uniform(0.01, 0.5)
+        child = os.fork()
+        if not child:
+            # Nothing of what it does is done when this is over (setitimer(2), SIGALRM).
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            work(job, chance, marks)
+        os.waitpid(child, 0)
+        if any(read(marks / uuid) == child for uuid in job["uuids"]):
+            with open(job["deaths"], "a", encoding="utf-8") as file:
+                file.write(f"{child}\n")
+
+
+def work(job: dict[str, Any], chance: random.Random, marks: Path) -> None:
+    """Take GPUs as often as the job says."""
     for _ in range(job["takes"]):
         wanted = chance.randint(1, job["wanted"])
         wish = Wish(Holder.this(["lessee"], ""), wanted, tuple(job["uuids"]))
