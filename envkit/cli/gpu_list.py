@@ -24,6 +24,9 @@ _HEADINGS = ("GPU", "state", "memory", "used", "name", "UUID")
 # So much of a UUID tells one GPU from the others of a machine.
 _UUID = len("GPU-8932f937")
 
+# By which a holder's process is known, for envkit alone.
+_OWN = ("started", "boot")
+
 # As the driver's own tools count memory.
 _GIB = 1 << 30
 
@@ -100,13 +103,17 @@ def _short(uuids: Sequence[str]) -> dict[str, str]:
 
 
 def _holder(holder: Holder) -> dict[str, object]:
-    return {**holder._asdict(), "user": holder.user, "command": holder.command}
+    """Return who has something: what others can rely on of what that has written down."""
+    pid = holder.pid if holder.process else None
+    said = {name: value for name, value in holder._asdict().items() if name not in _OWN}
+    return {**said, "pid": pid, "user": holder.user, "command": holder.command}
 
 
 def _holder_text(holder: Holder) -> str:
     place = f" in {holder.project}" if holder.project else ""
     age = age_text(time.time() - holder.since)
-    return f"{holder.user}: {holder.command}{place}, pid {holder.pid}, {age}"
+    process = f", pid {holder.pid}" if holder.process else ""
+    return f"{holder.user}: {holder.command}{place}{process}, {age}"
 
 
 def _cells(entry: Entry, short: Mapping[str, str]) -> tuple[str, ...]:
