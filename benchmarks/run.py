@@ -30,7 +30,11 @@ from tests.support.nvml import Nvml, gpus
 README = Path(__file__).with_name("README.md")
 BARE, PYTHON = "true", "python -c pass"
 OURS, LEASED = "envkit run -- true", "envkit run --gpus 1 -- true"
+HIDDEN = "envkit run -- true, with count = 0"
 UV = "uv run --no-sync -- true"
+
+# What the settings of the second project say.
+_SETTINGS = "printf '[gpu]\\ncount = 0\\n' >> envkit.toml"
 
 # So many GPUs has the machine whose leases are taken.
 GPUS = 8
@@ -78,12 +82,13 @@ def _program(name: str, given: str | None) -> str:
 
 def _command_lines(folder: Path, envkit: str, uv: str, repeats: int) -> list[str]:
     """Measure commands in their turn, round by round, and return a table of them."""
-    ours, theirs = folder / "ours", folder / "theirs"
-    _make_projects(ours, theirs, envkit, uv)
+    ours, hidden, theirs = (folder / name for name in ("ours", "hidden", "theirs"))
+    _make_projects(ours, hidden, theirs, envkit, uv)
     ways: Mapping[str, tuple[Sequence[str], Path]] = {
         BARE: (["/bin/true"], ours),
         PYTHON: ([str(ours / ".venv/bin/python"), "-c", "pass"], ours),
         OURS: ([envkit, "run", "--", "true"], ours),
+        HIDDEN: ([envkit, "run", "--", "true"], hidden),
         LEASED: ([envkit, "run", "--gpus", "1", "--", "true"], ours),
         UV: ([uv, "run", "--no-sync", "--", "true"], theirs),
     }
@@ -105,12 +110,13 @@ def _command_lines(folder: Path, envkit: str, uv: str, repeats: int) -> list[str
     return lines
 
 
-def _make_projects(ours: Path, theirs: Path, envkit: str, uv: str) -> None:
+def _make_projects(ours: Path, hidden: Path, theirs: Path, envkit: str, uv: str) -> None:
     """Make a project of each tool with the same distribution, whose environment is ready."""
     say("making the projects")
     environ = environment(ENVKIT_COMPILE="now", ENVKIT_STORE=str(ours.parent / "store"))
     for folder, commands in (
         (ours, [[envkit, "-q", "init", ".", "six"], [envkit, "-q", "install"]]),
+        (hidden, [[envkit, "-q", "init", ".", "six"], ["sh", "-c", _SETTINGS]]),
         (theirs, [[uv, "init", "-q", "--bare", "--name", "theirs", "."], [uv, "add", "-q", "six"]]),
     ):
         folder.mkdir()
@@ -118,7 +124,8 @@ def _make_projects(ours: Path, theirs: Path, envkit: str, uv: str) -> None:
             subprocess.run(command, cwd=folder, env=environ, check=True)
     # What was written just now is looked at more closely, by both.
     time.sleep(1)
-    subprocess.run([envkit, "-q", "install"], cwd=ours, check=True)
+    for folder in (ours, hidden):
+        subprocess.run([envkit, "-q", "install"], cwd=folder, env=environ, check=True)
 
 
 def _timed(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> float:
