@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from envkit import foreground
@@ -133,4 +134,8 @@ def _mounted(project: Project, image: Freshness) -> list[str]:
     if "," in str(project.root):
         # A value of a list of them, as encoding/csv reads it.
         bind = f'type=bind,"source={project.root}",target={place}'
-    return ["--mount", bind, "--workdir", place, "--user", f"{os.getuid()}:{os.getgid()}"]
+    # Where this is run, there, if that is within the project.
+    here = Path.cwd()
+    within = here.relative_to(project.root) if here.is_relative_to(project.root) else Path()
+    folder = str(PurePosixPath(place, within))
+    return ["--mount", bind, "--workdir", folder, "--user", f"{os.getuid()}:{os.getgid()}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ _BURST = 1.0
 def guarded(work: Callable[[], int]) -> int:
     """Do some work of the command line and return the exit code that its outcome means."""
     _raise_on_signals()
+    _accept_all_letters()
     try:
         try:
             return _reported(work)
@@ -44,6 +46,13 @@ def guarded(work: Callable[[], int]) -> int:
         _stop_children()
         say(f"\nInterrupted; {str(error) or 'nothing is left half done, and it can be run again'}.")
         return EXIT_INTERRUPTED
+
+
+def _accept_all_letters() -> None:
+    """Let standard output take letters that its encoding lacks, as standard error does."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _reported(work: Callable[[], int]) -> int:

@@ -52,9 +52,11 @@ class Named(NamedTuple):
 def visible(mask: str | None, devices: Sequence[Named]) -> tuple[Named, ...]:
     """Return the devices that a CUDA program sees, in its order.
 
-    Enumeration stops at the first entry that is no device; a device that comes twice hides all;
-    numbers and UUIDs do not mix; a UUID can be cut short as long as it is unique; of MIG instances
-    one is seen.
+    Enumeration stops at the first entry that is no device, a UUID can be cut short as long as it is
+    unique, and of MIG instances one is seen (CUDA C++ Programming Guide, CUDA_VISIBLE_DEVICES;
+    MIG User Guide, "CUDA Device Enumeration"). A device that comes twice hides all, numbers and
+    UUIDs do not mix, and numbers are read as strtoul(3) does: so PyTorch follows the driver
+    (torch/cuda, `_parse_visible_devices`).
 
     Args:
         mask: the value of CUDA_VISIBLE_DEVICES; None if it is not set.

@@ -117,6 +117,13 @@ def test_one_file_that_cannot_be_opened_hides_one_gpu(project: Project, leases: 
     assert f"{leases / uuid(1)}: not a plain file" in project.succeed("gpu").err
 
 
+def test_letters_that_a_terminal_does_not_have(project: Project) -> None:
+    with running(project, "sh", "-c", f"sleep 60; echo {'x' * 100}"):
+        for options in ((), ("--json",)):
+            result = project.succeed("gpu", *options, env={"PYTHONIOENCODING": "latin-1"})
+            assert "\\u2026" in result.out
+
+
 def test_a_private_folder_is_not_the_machines(project: Project, leases: Path) -> None:
     leases.chmod(0o700)
     assert project.succeed("gpu", "--json").json["leases"] == "your own"

@@ -290,6 +290,11 @@ def test_the_projects_folder_as_it_is_now(
     assert result.out == "newer\n"
     made = project.root / "made"
     assert (made.read_text(), made.stat().st_uid) == ("new", os.getuid())
+    # From a folder within, where that is in the container.
+    (project.root / "within").mkdir()
+    words = [sys.executable, "-m", "envkit", "run", "--image", "--mount", "--", "pwd"]
+    text = f"cd within && {' '.join(words)}"
+    assert project.call(["sh", "-c", text]).out == "/app/within\n"
 
 
 def test_a_service_has_its_lease_in_its_container(
