@@ -164,6 +164,39 @@ def test_watching_needs_a_terminal(project: Project) -> None:
     assert project.envkit("gpu", "--watch", "--json").code == 2
 
 
+def test_watching_lets_go_of_the_terminal_while_it_is_stopped(project: Project) -> None:
+    ours, theirs = os.openpty()
+    enter, leave = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
+    shown = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal shown
+        shown += os.read(ours, 1 << 16)
+        return text in shown
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "envkit", "gpu", "--watch"],
+        cwd=project.root,
+        env={**project.machine.environ, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as watching:
+        os.close(theirs)
+        wait(lambda: shows(b"Stand-In"), "it is there")
+        watching.send_signal(signal.SIGTSTP)
+        wait(lambda: shows(leave), "it lets go of the terminal")
+        stat = Path(f"/proc/{watching.pid}/stat")
+        wait(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+        shown = b""
+        watching.send_signal(signal.SIGCONT)
+        wait(lambda: shows(enter), "it is there again")
+        watching.send_signal(signal.SIGINT)
+        wait(lambda: shows(leave), "it lets go of the terminal")
+        assert watching.wait() == 0
+    os.close(ours)
+
+
 def test_watching(project: Project) -> None:
     command = f"{sys.executable} -m envkit gpu --watch"
     with subprocess.Popen(
