@@ -263,14 +263,16 @@ def test_an_engine_that_does_not_come_to_an_end_with_its_answer(tmp_path: Path) 
         def trickle() -> None:
             with contextlib.suppress(OSError):
                 talking, _ = listening.accept()
-                for _ in range(200):
-                    talking.sendall(b"x")
-                    time.sleep(0.05)
+                with talking:
+                    for _ in range(200):
+                        talking.sendall(b"x")
+                        time.sleep(0.05)
 
-        thread = threading.Thread(target=trickle, daemon=True)
+        thread = threading.Thread(target=trickle)
         thread.start()
         with pytest.raises(TimeoutError):
             glance.ask(place, "GET", "/", patience=0.2)
+        thread.join()
 
 
 def states(project: Project) -> list[str]:
