@@ -33,7 +33,9 @@ def _build(environ: dict[str, str], root: Path, base: str, **arguments: str) -> 
         try:
             end = sorted(Buildx(engine, environ).build(build, events.append).metadata)
         except ToolError as error:
-            end = error.message
+            # What it printed to two streams can come in either order.
+            first, *printed = error.message.splitlines()
+            end = [first, *sorted(printed)]
     return [_without_cache(one) for one in told(events, base)], end
 
 
