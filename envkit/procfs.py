@@ -31,6 +31,18 @@ class Running(NamedTuple):
     ticks: int
 
     @property
+    def identity(self) -> str:
+        """What no other process has since the machine was started.
+
+        Ids are used again, and each container has its own (pid_namespaces(7)). When it started is
+        counted in ticks, which no clock that is set changes.
+
+        Raises:
+            OSError: the kernel does not tell of namespaces.
+        """
+        return f"{os.readlink('/proc/self/ns/pid')} {self.pid} {self.ticks}"
+
+    @property
     def user(self) -> str:
         """The name of the user whose it is."""
         return user_name(self.uid)
@@ -87,14 +99,10 @@ def find(pid: int) -> Running | None:
 
 
 def identity(pid: int) -> str:
-    """Return what no other process has, since the machine was started; empty if there is none.
-
-    Ids are used again, and each container has its own (pid_namespaces(7)). When it started is
-    counted in ticks, which no clock that is set changes.
-    """
+    """Return the identity of a process; empty if there is none, or it cannot be told."""
     found = find(pid)
     try:
-        return f"{os.readlink('/proc/self/ns/pid')} {pid} {found.ticks}" if found else ""
+        return found.identity if found else ""
     except OSError:
         return ""
 

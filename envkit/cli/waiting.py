@@ -84,14 +84,11 @@ def take(leases: Leases, sought: Sought, patience: float, hint: str, output: Out
                 leases.enter_queue(wish)
             trouble, ahead = _text(outcome, wish, sought), len(outcome.ahead)
             reasons: object = [(one.uuid, one.reason, one.holder) for one in outcome.hindrances]
-        except BusyQueueError as error:
-            if is_over:
+        except EnvkitError as error:
+            if is_over or not isinstance(error, BusyQueueError):
                 output.clear()
                 raise
             trouble = reasons = error.message
-        except EnvkitError:
-            output.clear()
-            raise
         if is_over:
             output.clear()
             raise MissingError(trouble, hint)

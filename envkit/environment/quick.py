@@ -70,9 +70,9 @@ def gpu_variables(environment: str, found: stamp.Stamp) -> dict[str, str] | None
     None if that has to be thought of, as where somebody else has said anything of it.
     """
     said = found["gpu"][0]
-    if said == "thought" or not stamp.has_overrides(found) or PLACE in os.environ:
+    if said == stamp.GPUS_TO_THINK_OF or not stamp.has_overrides(found) or PLACE in os.environ:
         return None
-    if said == "nothing":
+    if said == stamp.NO_GPUS:
         return {}
     wanted = dict(one.split("=", 1) for one in said.split(" "))
     masks = [name for name in os.environ if name.endswith("_VISIBLE_DEVICES")]

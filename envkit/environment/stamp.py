@@ -21,6 +21,10 @@ RECORD = f"{STATE}/record"
 
 _FORM = "envkit-stamp 5"
 
+# What is said of GPUs where a command that is run is given nothing, or that has to be thought of;
+# otherwise it is variables, as in "NAME=VALUE NAME=VALUE".
+NO_GPUS, GPUS_TO_THINK_OF = "nothing", "thought"
+
 # What may be lost with the power.
 _UNSYNCED = "unsynced"
 _NOTHING = ["nothing"]

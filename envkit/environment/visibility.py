@@ -14,16 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from envkit.config import GpuConfig
-from envkit.environment import shells
+from envkit.environment import shells, stamp
 from envkit.environment.parts import Part
 from envkit.environment.skeleton import Skeleton
 from envkit.environment.tree import Layout, Leaf, Written
 from envkit.quantities import count as counted
 
 NAME = "gpu-visibility"
-
-# What a stamp says where a command that is run is given nothing, or that has to be thought of.
-NOTHING, THOUGHT = "nothing", "thought"
 
 # Modules are imported under their names, so that this one must be nobody else's.
 _MODULE = "_envkit_gpu"
@@ -124,10 +121,9 @@ def of(config: GpuConfig, skeleton: Skeleton) -> tuple[Visibility, ...]:
 
 
 def summary(parts: Iterable[Part]) -> str:
-    """Return what a command has to be given that is run, in a line, for `quick`.
+    """Return what a stamp says of the GPUs of a command that is run.
 
-    Nothing at all, or variables that need nobody to be asked, as in "NAME=VALUE NAME=VALUE"; or it
-    is said that this has to be thought of: leases are taken, or the driver knows of names.
+    It has to be thought of where leases are taken, or the driver has to be asked for names.
     """
     from envkit.gpu import masks
 
@@ -135,9 +131,9 @@ def summary(parts: Iterable[Part]) -> str:
         if isinstance(part, Visibility):
             mask = part.seen.get(masks.CUDA, "")
             if part.telling or (mask and not masks.is_of_indices(mask)):
-                return THOUGHT
+                return stamp.GPUS_TO_THINK_OF
             return " ".join(f"{name}={value}" for name, value in part.variables.items())
-    return NOTHING
+    return stamp.NO_GPUS
 
 
 def is_of(config: GpuConfig, sources: Iterable[str]) -> bool:

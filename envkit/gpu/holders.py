@@ -93,7 +93,11 @@ class Holder(NamedTuple):
         """Its first process; None if that has ended, whichever has its id by now."""
         if not self.started or self.boot != boot.identity():
             return None
-        return procfs.find(self.pid) if procfs.identity(self.pid) == self.started else None
+        found = procfs.find(self.pid)
+        try:
+            return found if found and found.identity == self.started else None
+        except OSError:
+            return None
 
     @property
     def command(self) -> str:

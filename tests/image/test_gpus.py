@@ -167,27 +167,29 @@ def test_a_machine_without_a_driver(
         assert "running without GPUs" in result.err
 
 
-def test_a_container_that_outlives_its_command(
-    offering_engine: Engine, machine_of: Callable[[Engine], Machine]
-) -> None:
-    project = built(machine_of(offering_engine))
+def outliving(project: Project, engine: Engine, *words: str) -> str:
+    """Return the id of a container that outlives the command that has started it."""
     with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "envkit", "run", "--image", "--gpus", "1"),
-            "sh",
-            "-c",
-            "sleep 60",
-        ],
+        [sys.executable, "-m", "envkit", "run", *words],
         cwd=project.root,
         env=project.machine.environ,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     ) as client:
-        wait(lambda: running(offering_engine), "it runs")
-        found = running(offering_engine)
+        wait(lambda: running(engine), "it runs")
+        found = running(engine)
         # With Docker's own command, which has inherited the lease.
         os.killpg(client.pid, signal.SIGKILL)
         client.wait()
+    return found
+
+
+def test_a_container_that_outlives_its_command(
+    offering_engine: Engine, machine_of: Callable[[Engine], Machine]
+) -> None:
+    project = built(machine_of(offering_engine))
+    words = ("--image", "--gpus", "1", "sh", "-c", "sleep 60")
+    found = outliving(project, offering_engine, *words)
     (held,) = [
         one for one in project.succeed("gpu", "--json").json["gpus"] if one["state"] != "free"
     ]
@@ -215,18 +217,8 @@ def test_a_container_that_outlives_the_lease_it_is_within(
 ) -> None:
     project = built(machine_of(offering_engine))
     project.install()
-    envkit = (sys.executable, "-m", "envkit", "run")
-    with subprocess.Popen(
-        [*envkit, "--gpus", "2", "--", *envkit, "--image", *part, "--", "sleep", "60"],
-        cwd=project.root,
-        env=project.machine.environ,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as client:
-        wait(lambda: running(offering_engine), "it runs")
-        found = running(offering_engine)
-        os.killpg(client.pid, signal.SIGKILL)
-        client.wait()
+    inner = (sys.executable, "-m", "envkit", "run", "--image", *part, "--", "sleep", "60")
+    found = outliving(project, offering_engine, "--gpus", "2", "--", *inner)
     held = [one["uuid"] for one in project.succeed("gpu", "--json").json["gpus"] if one["holder"]]
     assert held == ([uuid(3)] if part else [uuid(2), uuid(3)])
     assert given(seen(project, "--gpus", "1")) == [uuid(2) if part else uuid(1)]
